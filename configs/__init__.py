@@ -1,0 +1,1 @@
+"""Configurations: each file's docstring says how to run it."""

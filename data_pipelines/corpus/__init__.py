@@ -1,0 +1,1 @@
+"""The embedded corpus: procedural talking heads with real speech."""

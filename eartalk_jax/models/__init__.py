@@ -1,0 +1,1 @@
+"""The networks: the only Linen code of the project."""
