@@ -1,0 +1,60 @@
+"""Files that are there whole or not at all."""
+
+import contextlib
+import hashlib
+import json
+import os
+import pathlib
+
+from eartalk_jax.errors import UserError
+
+
+@contextlib.contextmanager
+def replacing(path):
+  """Yields a temporary path beside `path`; renames it to `path` on success.
+
+  The content is on the disk before the name is. On any failure the temporary
+  file is removed and an older file of that name stays as it was.
+
+  Raises:
+    UserError: the operating system could not write, such as a full disk.
+  """
+  path = pathlib.Path(path)
+  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  try:
+    yield temporary
+    with open(temporary, "rb+") as file:
+      os.fsync(file.fileno())
+    os.replace(temporary, path)
+  except OSError as error:
+    if error.filename not in (None, str(temporary)):
+      raise  # about something that the caller reads meanwhile
+    raise UserError(
+      f"cannot write {path}: {error.strerror or error}; free some space or "
+      "choose another folder, then run the same command again"
+    ) from error
+  finally:
+    temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+  """Writes a text file atomically."""
+  with replacing(path) as temporary:
+    temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, value):
+  """Writes JSON atomically: sorted keys, so equal values give equal bytes."""
+  write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
+
+
+def sha256_of_file(path):
+  """Hex digest of a file's content."""
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_json(value):
+  """Hex digest of a JSON-able value; the order of keys does not matter."""
+  text = json.dumps(value, sort_keys=True)
+  return hashlib.sha256(text.encode()).hexdigest()
