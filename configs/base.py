@@ -1,0 +1,67 @@
+"""EARTalking at research scale: 512 px, W = 10, about 0.6 B parameters.
+
+Run on a mesh of accelerators, from token shards of real video:
+
+  python -m launch.train --config configs/base.py --workdir gs://bucket/run1 \
+    --config.data.tokens=DIR --config.tokenizer=DIR
+
+Widths and depths follow NOVA's 0.6 B model (arXiv 2412.14169), the window is
+EARTalking's. Every other config is this one with some numbers changed.
+"""
+
+import ml_collections
+
+
+def get_config():
+  """Returns the configuration; `launch.train` overrides any leaf of it."""
+  c = ml_collections.ConfigDict()
+  c.tokenizer = "runs/base/tokenizer"
+  c.model = {
+    "latent_shape": (64, 64, 16),
+    "patch": 4,
+    "width": 1024,
+    "depth": 24,
+    "heads": 16,
+    "window": 10,
+    "sink_rank": 24,
+    "audio": {
+      "past": 4,
+      "ahead": 2,
+      "steps": 4,
+      "bins": 80,
+      "tokens": 2,
+      "drop": 0.1,
+    },
+    "controls": [
+      {"name": "pose", "kind": "continuous", "size": 3, "drop": 0.3},
+      {"name": "blink", "kind": "continuous", "size": 1, "drop": 0.3},
+      {"name": "gaze", "kind": "continuous", "size": 2, "drop": 0.3},
+      {"name": "emotion", "kind": "categorical", "size": 6, "drop": 0.3},
+    ],
+    "history": {"max_level": 1.0, "clean_share": 0.1, "sampling_level": 0.0},
+    "head": {"width": 1024, "depth": 6, "heads": 16, "draws": 4, "steps": 8},
+    "dtype": "bfloat16",
+    "remat": True,
+    "unroll": 1,
+  }
+  c.data = {"tokens": "data/tokens/train", "frames": 64}
+  c.run = {
+    "steps": 400_000,
+    "seed": 0,
+    "batch_size": 256,
+    "optimizer": {
+      "peak_lr": 3e-4,
+      "warmup_steps": 5_000,
+      "end_lr_fraction": 0.05,
+      "weight_decay": 0.02,
+      "b1": 0.9,
+      "b2": 0.95,
+      "clip_norm": 1.0,
+    },
+    "ema_decay": 0.9999,
+    "log_every": 50,
+    "save_every": 1_000,
+    "diagnose_every": 1_000,
+    "keep": 3,
+  }
+  return c

@@ -1,0 +1,34 @@
+"""The demo: 64 px, trained in minutes on two CPU cores.
+
+  python -m launch.train --config configs/demo.py --workdir runs/demo/talker
+
+`make demo` prepares what it reads and shows what came of it.
+"""
+
+from configs import base
+
+
+def get_config():
+  """Returns base.py with smaller numbers."""
+  c = base.get_config()
+  c.tokenizer = "runs/demo/tokenizer/tokenizer"
+  model = c.model
+  model.latent_shape = (8, 8, 16)
+  model.patch = 2
+  model.width, model.depth, model.heads = 192, 4, 6
+  model.window = 8
+  model.audio.bins = 40
+  model.audio.tokens = 1
+  model.head.width, model.head.depth, model.head.heads = 192, 2, 6
+  model.head.draws = 2
+  model.dtype = "float32"
+  model.remat = False
+  model.unroll = 4
+  c.data.tokens = "runs/demo/tokens/train"
+  c.data.frames = 16
+  run = c.run
+  run.steps, run.batch_size = 1_500, 8
+  run.optimizer.peak_lr, run.optimizer.warmup_steps = 2e-3, 50
+  run.ema_decay = 0.99
+  run.log_every, run.save_every, run.diagnose_every = 20, 250, 250
+  return c

@@ -1,0 +1,66 @@
+"""Frame Condition In-Context (EARTalking): a frame's signals become tokens.
+
+Each declared control is one token, the audio a few. A signal that is not given
+at a frame is that slot's learned null. Nothing here knows any control by name:
+declaring one in the config is all it takes.
+
+Dimension key: leading ... batch (and frames), M condition tokens, D width,
+F audio features.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from eartalk_jax.models.config import TalkerConfig
+
+
+class Conditions(nn.Module):
+  """Signals of a frame -> its condition tokens."""
+
+  cfg: TalkerConfig
+
+  @nn.compact
+  def __call__(self, audio, audio_given, controls):
+    """Embeds what is given and puts nulls for the rest.
+
+    Args:
+      audio: [..., F] log-mel context of the frame.
+      audio_given: [...] bool.
+      controls: {name: {"value": [..., size or 1], "given": [...] bool}}.
+
+    Returns:
+      [..., M, D].
+    """
+    cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
+    small = nn.initializers.normal(0.02)
+    null_MD = self.param("null", small, (cfg.condition_tokens, cfg.width))
+    type_MD = self.param("type", small, (cfg.condition_tokens, cfg.width))
+    tokens, given = [], []
+    for control in cfg.controls:
+      signal = controls[control.name]
+      value = signal["value"]
+      if control.kind == "categorical":
+        value = jax.nn.one_hot(value[..., 0].astype(jnp.int32), control.size)
+      hidden = nn.Dense(cfg.width, dtype=dtype, name=f"{control.name}_in")(
+        value
+      )
+      hidden = nn.Dense(cfg.width, dtype=dtype, name=f"{control.name}_out")(
+        nn.gelu(hidden)
+      )
+      tokens.append(hidden[..., None, :])
+      given.append(signal["given"][..., None])
+    hidden = nn.Dense(2 * cfg.width, dtype=dtype, name="audio_in")(audio)
+    hidden = nn.Dense(
+      cfg.audio.tokens * cfg.width, dtype=dtype, name="audio_out"
+    )(nn.gelu(hidden))
+    tokens.append(
+      hidden.reshape(*audio.shape[:-1], cfg.audio.tokens, cfg.width)
+    )
+    given += [audio_given[..., None]] * cfg.audio.tokens
+    tokens_MD = jnp.concatenate(tokens, axis=-2)
+    given_M1 = jnp.concatenate(given, axis=-1)[..., None]
+    lead = (1,) * (tokens_MD.ndim - 2)
+    null = null_MD.reshape(lead + null_MD.shape).astype(dtype)
+    kind = type_MD.reshape(lead + type_MD.shape).astype(dtype)
+    return jnp.where(given_M1, tokens_MD, null) + kind

@@ -1,0 +1,147 @@
+"""What a talker is made of. Every field is explained where it is declared."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class ControlConfig:
+  """One per-frame signal a user may give or leave out.
+
+  Attributes:
+    name: the track's name in the shards and in a controls file.
+    kind: "continuous" (a vector) or "categorical" (a class index).
+    size: length of the vector, or number of classes.
+    drop: share of training windows in which a span of it is left out.
+  """
+
+  name: str
+  kind: str
+  size: int
+  drop: float
+
+  def __post_init__(self):
+    if self.kind not in ("continuous", "categorical"):
+      raise ValueError(
+        f"control {self.name!r}: kind is {self.kind!r}; "
+        "it must be 'continuous' or 'categorical'"
+      )
+
+
+@dataclasses.dataclass(frozen=True)
+class AudioConfig:
+  """The speech a frame sees: mel steps of frames -past .. +ahead around it.
+
+  Attributes:
+    past: video frames of context before the frame.
+    ahead: video frames of look-ahead; each adds 40 ms of latency.
+    steps: mel steps per video frame.
+    bins: mel bins.
+    tokens: audio tokens in a block.
+    drop: share of training windows in which a span of it is left out.
+  """
+
+  past: int
+  ahead: int
+  steps: int
+  bins: int
+  tokens: int
+  drop: float
+
+  @property
+  def features(self):
+    """Length of one frame's feature vector."""
+    return (self.past + 1 + self.ahead) * self.steps * self.bins
+
+
+@dataclasses.dataclass(frozen=True)
+class HistoryConfig:
+  """Noise on the history, against exposure bias: x + level * noise.
+
+  Attributes:
+    max_level: levels are uniform in [0, max_level] in training, one per frame.
+    clean_share: share of frames left clean in training.
+    sampling_level: the fixed level used while streaming.
+  """
+
+  max_level: float
+  clean_share: float
+  sampling_level: float
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowHeadConfig:
+  """The `flow` head: a shallow transformer over the tokens of one frame.
+
+  Attributes:
+    width, depth, heads: its size.
+    draws: noise draws per frame in training; they share the backbone's work.
+    steps: Euler steps while sampling, unless the caller says otherwise.
+  """
+
+  width: int
+  depth: int
+  heads: int
+  draws: int
+  steps: int
+
+
+@dataclasses.dataclass(frozen=True)
+class TalkerConfig:
+  """The whole model.
+
+  Attributes:
+    latent_shape: (h, w, C) of a latent frame.
+    patch: latent cells on a token's side.
+    width, depth, heads: size of the backbone.
+    window: latent frames that stay visible, the frame itself included.
+    sink_rank: bottleneck of the sink's adaLN (NOVA's scale-and-shift: 24).
+    audio, controls, history, head: see their own types.
+    dtype: "float32" or "bfloat16", for compute; parameters are float32.
+    remat: recompute activations of each layer in the backward pass.
+    unroll: layers per step of the scan over depth; the depth is fastest on a
+      CPU, 1 compiles fastest.
+  """
+
+  latent_shape: tuple[int, int, int]
+  patch: int
+  width: int
+  depth: int
+  heads: int
+  window: int
+  sink_rank: int
+  audio: AudioConfig
+  controls: tuple[ControlConfig, ...]
+  history: HistoryConfig
+  head: FlowHeadConfig
+  dtype: str
+  remat: bool
+  unroll: int
+
+  def __post_init__(self):
+    h, w, _ = self.latent_shape
+    if h % self.patch or w % self.patch:
+      raise ValueError(f"patch {self.patch} does not divide latents {h}x{w}")
+    for part in (self, self.head):
+      if part.width % (2 * part.heads):
+        raise ValueError(
+          f"width {part.width} is not an even multiple of {part.heads} heads"
+        )
+    names = [control.name for control in self.controls]
+    if len(set(names)) < len(names):
+      raise ValueError(f"control names repeat: {names}")
+
+  @property
+  def tokens(self):
+    """N, frame tokens in a block."""
+    h, w, _ = self.latent_shape
+    return (h // self.patch) * (w // self.patch)
+
+  @property
+  def token_width(self):
+    """Numbers in one frame token."""
+    return self.patch**2 * self.latent_shape[2]
+
+  @property
+  def condition_tokens(self):
+    """M, condition tokens in a block."""
+    return len(self.controls) + self.audio.tokens

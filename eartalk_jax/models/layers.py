@@ -1,0 +1,94 @@
+"""Small parts that the backbone and the heads share.
+
+Dimension key: B batch, N tokens, D width, H heads, K head width, F hidden.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+_MLP_RATIO = 4
+
+
+def norm(name=None):
+  """LayerNorm without scale or bias: modulation supplies both."""
+  return nn.LayerNorm(use_bias=False, use_scale=False, epsilon=1e-6, name=name)
+
+
+def modulate(x, shift, scale):
+  """Applies adaptive-norm statistics; the three arrays share their shape."""
+  return x * (1 + scale) + shift
+
+
+def sinusoids(x, width):
+  """[...] scalars in about [0, 1] -> [..., width] Fourier features."""
+  half = width // 2
+  rates = jnp.exp(jnp.linspace(0.0, jnp.log(1000.0), half))
+  angle = jnp.multiply.outer(x.astype(jnp.float32), rates)
+  return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
+
+
+class Mlp(nn.Module):
+  """Two layers, GELU between: [..., D] -> [..., D]."""
+
+  width: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    up = nn.Dense(_MLP_RATIO * self.width, dtype=self.dtype, name="up")(x)
+    return nn.Dense(self.width, dtype=self.dtype, name="down")(nn.gelu(up))
+
+
+class Modulation(nn.Module):
+  """From a condition to `count` arrays of width D, all zero at the start.
+
+  `rank` > 0 goes through a bottleneck of that many units.
+  """
+
+  width: int
+  count: int
+  dtype: jnp.dtype
+  rank: int = 0
+
+  @nn.compact
+  def __call__(self, condition):
+    if self.rank:
+      condition = nn.Dense(self.rank, dtype=self.dtype, name="reduce")(
+        condition
+      )
+    out = nn.Dense(
+      self.count * self.width,
+      dtype=self.dtype,
+      kernel_init=nn.initializers.zeros_init(),
+      name="expand",
+    )(nn.silu(condition))
+    return jnp.split(out, self.count, axis=-1)
+
+
+class Heads(nn.Module):
+  """Query, key and value projections: [..., D] -> three of [..., H, K]."""
+
+  heads: int
+  head_width: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    def project(name):
+      shape = (self.heads, self.head_width)
+      return nn.DenseGeneral(shape, dtype=self.dtype, name=name)(x)
+
+    return project("query"), project("key"), project("value")
+
+
+class MergeHeads(nn.Module):
+  """[..., H, K] -> [..., D]."""
+
+  width: int
+  dtype: jnp.dtype
+
+  @nn.compact
+  def __call__(self, x):
+    return nn.DenseGeneral(
+      self.width, axis=(-2, -1), dtype=self.dtype, name="out"
+    )(x)

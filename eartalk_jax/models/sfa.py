@@ -1,0 +1,214 @@
+"""Sink Frame Window Attention (EARTalking, arXiv 2603.20307), in three forms.
+
+A block holds the M condition tokens of a frame and its N frame tokens, P in
+all. A query of block i sees
+
+  the sink frame's N tokens                          (always)
+  the frame tokens of blocks i-W+1 .. i              (the window)
+  the condition tokens of block i                    (its own only)
+
+`dense` states this with one mask and costs T^2. `banded` computes the same in
+chunks of W blocks and costs T; it is what training runs. `step` computes one
+block against a ring cache and costs the same for ever; it is what streaming
+runs. All three agree to rounding error.
+
+Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
+N frame tokens, W window, G chunks, Q queries of a chunk, R keys of a chunk,
+H heads, K head width.
+"""
+
+import math
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from eartalk_jax.models.positions import rotate, sink_position
+
+_MASKED = -1e30
+
+
+@flax.struct.dataclass
+class LayerCache:
+  """What one layer of one stream remembers: the sink and W frames, for ever.
+
+  Window keys are kept un-rotated and rotated by their age at reading. The
+  sink's distance never changes, so its keys are kept rotated.
+  """
+
+  k_BWNHK: jax.Array
+  v_BWNHK: jax.Array
+  sink_k_BNHK: jax.Array
+  sink_v_BNHK: jax.Array
+
+  @classmethod
+  def empty(cls, sink_k_BNHK, sink_v_BNHK, window):
+    """A cache that holds only the sink, whose keys come un-rotated."""
+    b, n, h, k = sink_k_BNHK.shape
+    ring_BWNHK = jnp.zeros((b, window, n, h, k), sink_k_BNHK.dtype)
+    return cls(
+      k_BWNHK=ring_BWNHK,
+      v_BWNHK=ring_BWNHK,
+      sink_k_BNHK=rotate(sink_k_BNHK, sink_position(window)),
+      sink_v_BNHK=sink_v_BNHK,
+    )
+
+
+def _softmax(logits, dtype):
+  return jax.nn.softmax(logits.astype(jnp.float32), axis=-1).astype(dtype)
+
+
+def spatial(q_BNHK, k_BNHK, v_BNHK):
+  """Attention of one frame to itself, with no time: the sink's own block."""
+  scale = 1 / math.sqrt(q_BNHK.shape[-1])
+  logits_BHNn = jnp.einsum("BNHK,BnHK->BHNn", q_BNHK * scale, k_BNHK)
+  return jnp.einsum(
+    "BHNn,BnHK->BNHK", _softmax(logits_BHNn, v_BNHK.dtype), v_BNHK
+  )
+
+
+def visible(query_T, key_T, window):
+  """[T, T] bool: may a query of block i see the frame tokens of block j."""
+  age_TT = query_T[:, None] - key_T[None, :]
+  return (age_TT >= 0) & (age_TT < window)
+
+
+def dense(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
+  """The definition: every key, one mask. For tests and tiny inputs."""
+  b, t, p, h, k = q_BTPHK.shape
+  n = sink_k_BNHK.shape[1]
+  m = p - n
+  q_BTPHK = q_BTPHK / math.sqrt(k)
+  block_T = jnp.arange(t)
+  position_TP = jnp.broadcast_to(block_T[:, None, None], (t, p, 1))
+  logits_BHTPtp = jnp.einsum(
+    "BTPHK,BtpHK->BHTPtp",
+    rotate(q_BTPHK, position_TP),
+    rotate(k_BTPHK, position_TP),
+  )
+  is_frame_P = jnp.arange(p) >= m
+  band_TT = visible(block_T, block_T, window)
+  own_TT = block_T[:, None] == block_T[None, :]
+  mask_TtP = jnp.where(
+    is_frame_P[None, None], band_TT[..., None], own_TT[..., None]
+  )
+  logits_BHTPtp = jnp.where(
+    mask_TtP[None, None, :, None], logits_BHTPtp, _MASKED
+  )
+  sink_BHTPN = jnp.einsum(
+    "BTPHK,BNHK->BHTPN",
+    q_BTPHK,
+    rotate(sink_k_BNHK, sink_position(window)),
+  )
+  logits = jnp.concatenate(
+    [sink_BHTPN, logits_BHTPtp.reshape(b, h, t, p, t * p)], axis=-1
+  )
+  weights = _softmax(logits, v_BTPHK.dtype)
+  out_BTPHK = jnp.einsum("BHTPN,BNHK->BTPHK", weights[..., :n], sink_v_BNHK)
+  weights_BHTPtp = weights[..., n:].reshape(b, h, t, p, t, p)
+  return out_BTPHK + jnp.einsum("BHTPtp,BtpHK->BTPHK", weights_BHTPtp, v_BTPHK)
+
+
+def _with_previous_chunk(x_BGWNHK):
+  """[B G W ...] -> [B G 2W*N H K]: each chunk behind the one before it."""
+  before = jnp.pad(x_BGWNHK[:, :-1], ((0, 0), (1, 0)) + ((0, 0),) * 4)
+  both = jnp.concatenate([before, x_BGWNHK], axis=2)
+  b, g, w, n, h, k = both.shape
+  return both.reshape(b, g, w * n, h, k)
+
+
+def _band_mask(chunks, window, queries, n):
+  """[G, Q, R] bool for `_with_previous_chunk` keys, as `visible` says."""
+  block_2W = jnp.arange(2 * window)
+  band_W2W = visible(block_2W[window:], block_2W, window)
+  exists_G2W = (jnp.arange(chunks)[:, None] > 0) | (block_2W >= window)[None, :]
+  mask_GW2W = band_W2W[None] & exists_G2W[:, None]
+  mask = jnp.repeat(mask_GW2W, queries // window, axis=1)
+  return jnp.repeat(mask, n, axis=2)
+
+
+def banded(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
+  """The same as `dense`, in chunks of `window` blocks: cost grows as T."""
+  b, t, p, h, k = q_BTPHK.shape
+  n = sink_k_BNHK.shape[1]
+  m, g = p - n, -(-t // window)
+  pad = ((0, 0), (0, g * window - t), (0, 0), (0, 0), (0, 0))
+  chunked = (b, g, window, p, h, k)
+  q_BGWPHK = (jnp.pad(q_BTPHK, pad) / math.sqrt(k)).reshape(chunked)
+  k_BGWPHK = jnp.pad(k_BTPHK, pad).reshape(chunked)
+  v_BGWPHK = jnp.pad(v_BTPHK, pad).reshape(chunked)
+  # Positions count from the start of the previous chunk, so they stay small
+  # however long the clip is.
+  age_2W11 = jnp.arange(2 * window)[:, None, None]
+  turned_BGQHK = rotate(q_BGWPHK, age_2W11[window:]).reshape(b, g, -1, h, k)
+  plain_BGQHK = q_BGWPHK.reshape(b, g, -1, h, k)
+  keys_BGRHK = _with_previous_chunk(k_BGWPHK[..., m:, :, :])
+  keys_BGRHK = rotate(keys_BGRHK, jnp.repeat(age_2W11[:, 0], n, axis=0))
+  values_BGRHK = _with_previous_chunk(v_BGWPHK[..., m:, :, :])
+
+  sink_BGHQN = jnp.einsum(
+    "BGQHK,BNHK->BGHQN",
+    plain_BGQHK,
+    rotate(sink_k_BNHK, sink_position(window)),
+  )
+  own_BGHWPM = jnp.einsum(
+    "BGWPHK,BGWMHK->BGHWPM", q_BGWPHK, k_BGWPHK[..., :m, :, :]
+  )
+  band_BGHQR = jnp.einsum("BGQHK,BGRHK->BGHQR", turned_BGQHK, keys_BGRHK)
+  mask_GQR = _band_mask(g, window, window * p, n)
+  band_BGHQR = jnp.where(mask_GQR[None, :, None], band_BGHQR, _MASKED)
+  own_BGHQM = own_BGHWPM.reshape(b, g, h, window * p, m)
+  logits = jnp.concatenate([sink_BGHQN, own_BGHQM, band_BGHQR], axis=-1)
+  weights = _softmax(logits, v_BTPHK.dtype)
+
+  own_BGHWPM = weights[..., n : n + m].reshape(own_BGHWPM.shape)
+  out_BGWPHK = jnp.einsum(
+    "BGHWPM,BGWMHK->BGWPHK", own_BGHWPM, v_BGWPHK[..., :m, :, :]
+  )
+  out_BGQHK = jnp.einsum("BGHQN,BNHK->BGQHK", weights[..., :n], sink_v_BNHK)
+  out_BGQHK += jnp.einsum(
+    "BGHQR,BGRHK->BGQHK", weights[..., n + m :], values_BGRHK
+  )
+  out_BTPHK = (out_BGWPHK + out_BGQHK.reshape(chunked)).reshape(b, -1, p, h, k)
+  return out_BTPHK[:, :t]
+
+
+def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B):
+  """One block against the cache.
+
+  Args:
+    q_BPHK: the block's queries; k_BPHK, v_BPHK its keys and values.
+    cache: LayerCache of the blocks before it.
+    count_B: how many blocks each stream has seen before this one.
+
+  Returns:
+    (out_BPHK, the cache with this block in it).
+  """
+  window, n = cache.k_BWNHK.shape[1:3]
+  m = q_BPHK.shape[1] - n
+  q_BPHK = q_BPHK / math.sqrt(q_BPHK.shape[-1])
+  row_B = jnp.arange(count_B.shape[0])
+  slot_B = count_B % window
+  cache = cache.replace(
+    k_BWNHK=cache.k_BWNHK.at[row_B, slot_B].set(k_BPHK[:, m:]),
+    v_BWNHK=cache.v_BWNHK.at[row_B, slot_B].set(v_BPHK[:, m:]),
+  )
+  age_BW = (count_B[:, None] - jnp.arange(window)[None]) % window
+  filled_BW = age_BW <= count_B[:, None]
+  keys_BWNHK = rotate(cache.k_BWNHK, -age_BW[:, :, None, None])
+
+  sink_BHPN = jnp.einsum("BPHK,BNHK->BHPN", q_BPHK, cache.sink_k_BNHK)
+  own_BHPM = jnp.einsum("BPHK,BMHK->BHPM", q_BPHK, k_BPHK[:, :m])
+  ring_BHPWN = jnp.einsum("BPHK,BWNHK->BHPWN", q_BPHK, keys_BWNHK)
+  ring_BHPWN = jnp.where(filled_BW[:, None, None, :, None], ring_BHPWN, _MASKED)
+  ring = ring_BHPWN.reshape(ring_BHPWN.shape[:3] + (window * n,))
+  logits = jnp.concatenate([sink_BHPN, own_BHPM, ring], axis=-1)
+  weights = _softmax(logits, v_BPHK.dtype)
+
+  out_BPHK = jnp.einsum("BHPN,BNHK->BPHK", weights[..., :n], cache.sink_v_BNHK)
+  out_BPHK += jnp.einsum(
+    "BHPM,BMHK->BPHK", weights[..., n : n + m], v_BPHK[:, :m]
+  )
+  weights_BHPWN = weights[..., n + m :].reshape(ring_BHPWN.shape)
+  out_BPHK += jnp.einsum("BHPWN,BWNHK->BPHK", weights_BHPWN, cache.v_BWNHK)
+  return out_BPHK, cache

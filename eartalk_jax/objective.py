@@ -1,0 +1,164 @@
+"""What a talker is trained for, and the signs that it learns the right thing.
+
+Dimension key: B batch, T frames, N tokens, c numbers in a token, h, w, C latent
+grid and channels.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from eartalk_jax import flow
+from eartalk_jax.models.patches import to_tokens
+
+_DIAGNOSTIC_STEPS = 4
+
+
+def init_params(model):
+  """Returns key -> parameters. Shapes come from the model's config alone."""
+  cfg = model.cfg
+  one = jnp.ones((1, 1))
+  signals = {
+    "audio": jnp.zeros((1, 1, cfg.audio.features)),
+    "audio_given": one > 0,
+    "controls": {
+      control.name: {
+        "value": jnp.zeros((1, 1, _value_size(control))),
+        "given": one > 0,
+      }
+      for control in cfg.controls
+    },
+  }
+  tokens_BTNc = jnp.zeros((1, 1, cfg.tokens, cfg.token_width))
+
+  def init(key):
+    return model.init(key, tokens_BTNc, one, tokens_BTNc[:, 0], signals)[
+      "params"
+    ]
+
+  return init
+
+
+def _value_size(control):
+  return control.size if control.kind == "continuous" else 1
+
+
+def signals_of(batch):
+  """The conditions in a loader's batch, as the model takes them."""
+  return {
+    "audio": batch["audio_BTF"],
+    "audio_given": batch["audio_given_BT"],
+    "controls": {
+      name: {"value": control["value_BTK"], "given": control["given_BT"]}
+      for name, control in batch["controls"].items()
+    },
+  }
+
+
+def noisy_history(tokens_BTNc, history, key):
+  """Shifts a clip by one frame and noises it, against exposure bias.
+
+  Returns:
+    (previous_BTNc, level_BT): frame i-1 at place i, x + level * noise. Place 0
+    has no frame before it and holds zeros.
+  """
+  level_key, clean_key, noise_key = jax.random.split(key, 3)
+  shape_BT = tokens_BTNc.shape[:2]
+  level_BT = history.max_level * jax.random.uniform(level_key, shape_BT)
+  clean_BT = jax.random.bernoulli(clean_key, history.clean_share, shape_BT)
+  level_BT = jnp.where(clean_BT, 0.0, level_BT)
+  previous_BTNc = jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+  noise_BTNc = jax.random.normal(noise_key, tokens_BTNc.shape)
+  return previous_BTNc + level_BT[..., None, None] * noise_BTNc, level_BT
+
+
+def _hidden(model, params, batch, key):
+  """(target_BNc over all frames, h_BND) with a fresh noise on the history."""
+  cfg = model.cfg
+  tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
+  sink_BNc = to_tokens(batch["sink_BhwC"], cfg.patch)
+  previous_BTNc, level_BT = noisy_history(tokens_BTNc, cfg.history, key)
+  h_BTND = model.apply(
+    {"params": params},
+    previous_BTNc,
+    level_BT,
+    sink_BNc,
+    signals_of(batch),
+    method="hidden",
+  )
+  flat = tokens_BTNc.reshape(-1, *tokens_BTNc.shape[2:])
+  return flat, h_BTND.reshape(-1, *h_BTND.shape[2:])
+
+
+def _denoiser(model, params, h_BND, draws=1):
+  h_BND = jnp.tile(h_BND, (draws, 1, 1))
+
+  def denoise(noisy_BNc, time_B):
+    return model.apply(
+      {"params": params}, noisy_BNc, time_B, h_BND, method="denoise"
+    )
+
+  return denoise
+
+
+def talker_loss(model):
+  """Returns loss_fn(params, batch, key) -> (scalar, metrics)."""
+  draws = model.cfg.head.draws
+
+  def loss_fn(params, batch, key):
+    history_key, flow_key = jax.random.split(key)
+    target_BNc, h_BND = _hidden(model, params, batch, history_key)
+    denoise = _denoiser(model, params, h_BND, draws)
+    loss = flow.loss(denoise, target_BNc, flow_key, draws).mean()
+    return loss, {}
+
+  return loss_fn
+
+
+def _with_shuffled(batch, name):
+  """The batch with one signal taken from its neighbour row."""
+  batch = dict(batch)
+  if name == "audio":
+    batch["audio_BTF"] = jnp.roll(batch["audio_BTF"], 1, axis=0)
+    return batch
+  control = dict(batch["controls"][name])
+  control["value_BTK"] = jnp.roll(control["value_BTK"], 1, axis=0)
+  batch["controls"] = {**batch["controls"], name: control}
+  return batch
+
+
+def _sampled_motion(model, params, batch, key):
+  """Mean change between frames sampled on true history, over the true one."""
+  history_key, noise_key = jax.random.split(key)
+  target_BNc, h_BND = _hidden(model, params, batch, history_key)
+  denoise = _denoiser(model, params, h_BND)
+  noise_BNc = jax.random.normal(noise_key, target_BNc.shape)
+  sampled_BNc = flow.sample(denoise, noise_BNc, _DIAGNOSTIC_STEPS)
+
+  def motion(x_BNc):
+    x_BTNc = x_BNc.reshape(batch["latents_BThwC"].shape[:2] + x_BNc.shape[1:])
+    return jnp.abs(jnp.diff(x_BTNc, axis=1)).mean()
+
+  return motion(sampled_BNc) / jnp.maximum(motion(target_BNc), 1e-6)
+
+
+def talker_diagnostics(model):
+  """Returns diagnose(params, batch, key) -> scalars, for the training log.
+
+  `listens/NAME` is the share by which the loss grows when signal NAME comes
+  from another clip: about 0 means that the model is deaf to it, whatever its
+  loss. `motion` is the motion of frames sampled on true history over the real
+  one: far below 1 means frozen, far above 1 means flicker.
+  """
+  loss_fn = talker_loss(model)
+  names = ["audio"] + [control.name for control in model.cfg.controls]
+
+  def diagnose(params, batch, key):
+    loss, _ = loss_fn(params, batch, key)
+    out = {"loss_ema": loss}
+    for name in names:
+      shuffled, _ = loss_fn(params, _with_shuffled(batch, name), key)
+      out[f"listens/{name}"] = shuffled / loss - 1
+    out["motion"] = _sampled_motion(model, params, batch, key)
+    return out
+
+  return diagnose
