@@ -4,73 +4,82 @@ H.264 in yuv420p with AAC and the index in front: what browsers, phones and
 players all open. Nothing appears under the final name before it is complete.
 """
 
+import contextlib
 import fractions
 import os
 import pathlib
-import tempfile
 
 import av
 import numpy as np
 from PIL import Image
 
+from eartalk_jax import files
 from eartalk_jax.errors import UserError
 
 # Smaller pictures are enlarged by a whole factor to at least this many pixels.
 WATCHABLE = 256
 
 
-class VideoWriter:
+@contextlib.contextmanager
+def writing_video(path, size_YX, fps=25, sample_rate=None):
   """A context in which frames and samples become one mp4 file.
 
-  Frames and samples come in any order and amount; the file is complete when
-  the context ends, and absent when it ends by an exception.
+  The file is complete when the context ends; if it ends by an exception there
+  is none, and an older file of that name stays.
+
+  Args:
+    path: the mp4 file to make.
+    size_YX: rows and columns of the pictures.
+    fps: frames a second, an integer.
+    sample_rate: of the sound track, in Hz; None for a silent film.
+
+  Yields:
+    The `Film` to write to.
+
+  Raises:
+    UserError: the folder cannot be written to.
   """
+  path = pathlib.Path(path)
+  try:
+    path.parent.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(
+      f"{path}: cannot be written ({error.strerror}); name another file"
+    ) from error
+  options = {"movflags": "+faststart"}
+  with (
+    files.replacing(path) as temporary,
+    av.open(os.fspath(temporary), "w", format="mp4", options=options) as file,
+  ):
+    film = Film(file, tuple(size_YX), fps, sample_rate)
+    yield film
+    film.finish()
 
-  def __init__(self, path, size_YX, fps=25, sample_rate=None):
-    """Opens the file.
 
-    Args:
-      path: the mp4 file to make; an older one is replaced at the end.
-      size_YX: rows and columns of the pictures.
-      fps: frames a second, an integer.
-      sample_rate: of the sound track, in Hz; None for a silent film.
+class Film:
+  """Takes frames and samples, in any order and amount."""
 
-    Raises:
-      UserError: the folder cannot be written to.
-    """
-    self.path = pathlib.Path(path)
-    self.size_YX = tuple(size_YX)
+  def __init__(self, file, size_YX, fps, sample_rate):
+    """Adds the streams to an open PyAV container."""
     self.frames = 0
-    self._fps = fps
-    self._rate = sample_rate
+    self._file, self._size_YX = file, size_YX
+    self._fps, self._rate = fps, sample_rate
     self._samples = 0
-    self._shown_XY = _watchable_size(self.size_YX)
-    self._temp = _temporary(self.path)
-    options = {"movflags": "+faststart"}
-    self._file = av.open(self._temp, "w", format="mp4", options=options)
-    self._video = self._video_stream()
+    self._shown_XY = _watchable_size(size_YX)
+    self._video = file.add_stream("libx264", rate=fps)
+    self._video.width, self._video.height = self._shown_XY
+    self._video.pix_fmt = "yuv420p"
+    self._video.options = {"crf": "16", "preset": "fast", "threads": "2"}
     self._audio = None
     if sample_rate:
-      self._audio = self._file.add_stream("aac", rate=sample_rate)
+      self._audio = file.add_stream("aac", rate=sample_rate)
       self._audio.layout = "mono"
       self._audio.bit_rate = 96_000
 
-  def __enter__(self):
-    return self
-
-  def __exit__(self, kind, error, trace):
-    try:
-      if kind is None:
-        self._close()
-      else:
-        self._file.close()
-    finally:
-      pathlib.Path(self._temp).unlink(missing_ok=True)
-
   def write(self, frame_YX3):
     """Adds one uint8 picture."""
-    if frame_YX3.shape != (*self.size_YX, 3):
-      raise ValueError(f"{frame_YX3.shape} is not {self.size_YX} in colour")
+    if frame_YX3.shape != (*self._size_YX, 3):
+      raise ValueError(f"{frame_YX3.shape} is not {self._size_YX} in colour")
     picture = Image.fromarray(frame_YX3)
     if picture.size != self._shown_XY:
       picture = picture.resize(self._shown_XY, Image.Resampling.BICUBIC)
@@ -92,21 +101,11 @@ class VideoWriter:
     self._samples += len(samples_S)
     self._file.mux(self._audio.encode(frame))
 
-  def _video_stream(self):
-    stream = self._file.add_stream("libx264", rate=self._fps)
-    stream.width, stream.height = self._shown_XY
-    stream.pix_fmt = "yuv420p"
-    stream.options = {"crf": "16", "preset": "fast", "threads": "2"}
-    return stream
-
-  def _close(self):
+  def finish(self):
+    """Writes what the encoders still hold."""
     self._file.mux(self._video.encode(None))
     if self._audio:
       self._file.mux(self._audio.encode(None))
-    self._file.close()
-    with open(self._temp, "rb") as file:
-      os.fsync(file.fileno())
-    os.replace(self._temp, self.path)
 
 
 def _watchable_size(size_YX):
@@ -114,19 +113,3 @@ def _watchable_size(size_YX):
   factor = max(1, -(-WATCHABLE // min(size_YX)))
   rows, columns = (side * factor + side * factor % 2 for side in size_YX)
   return columns, rows
-
-
-def _temporary(path):
-  """Makes an empty file beside `path`; UserError if that cannot be done."""
-  try:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(
-      prefix=f".{path.name}.", suffix=".part", dir=path.parent
-    )
-  except OSError as error:
-    raise UserError(
-      f"{path}: cannot be written ({error.strerror}); name another --out"
-    ) from error
-  os.close(handle)
-  os.chmod(name, 0o644)
-  return name

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.video import VideoWriter
+from eartalk_jax.video import writing_video
 
 
 def gradient(size, shift):
@@ -14,7 +14,7 @@ def gradient(size, shift):
 def test_frames_and_sound_come_back_from_the_file(tmp_path):
   path = tmp_path / "deep" / "film.mp4"
   tone_S = 0.5 * np.sin(np.arange(48_000) * 2 * np.pi * 440 / 48_000)
-  with VideoWriter(path, (64, 64), sample_rate=48_000) as film:
+  with writing_video(path, (64, 64), sample_rate=48_000) as film:
     for index in range(25):
       film.write(gradient(64, index))
       film.write_audio(tone_S[index * 1920 : (index + 1) * 1920])
@@ -41,7 +41,7 @@ def test_frames_and_sound_come_back_from_the_file(tmp_path):
 
 def test_the_index_stands_before_the_pictures(tmp_path):
   path = tmp_path / "film.mp4"
-  with VideoWriter(path, (64, 64)) as film:
+  with writing_video(path, (64, 64)) as film:
     film.write(gradient(64, 0))
   data = path.read_bytes()
   assert data.find(b"moov") < data.find(b"mdat")
@@ -49,7 +49,7 @@ def test_the_index_stands_before_the_pictures(tmp_path):
 
 def test_odd_and_large_pictures_become_even_films(tmp_path):
   path = tmp_path / "film.mp4"
-  with VideoWriter(path, (301, 333)) as film:
+  with writing_video(path, (301, 333)) as film:
     film.write(np.zeros((301, 333, 3), np.uint8))
   with av.open(path) as file:
     video = file.streams.video[0]
@@ -61,7 +61,7 @@ def test_a_failure_leaves_no_file_and_keeps_the_older_one(tmp_path):
   path.write_text("older")
   with (
     pytest.raises(RuntimeError, match="boom"),
-    VideoWriter(path, (64, 64), sample_rate=16_000) as film,
+    writing_video(path, (64, 64), sample_rate=16_000) as film,
   ):
     film.write(gradient(64, 0))
     raise RuntimeError("boom")
@@ -71,7 +71,7 @@ def test_a_failure_leaves_no_file_and_keeps_the_older_one(tmp_path):
 
 def test_nothing_has_the_final_name_before_the_end(tmp_path):
   path = tmp_path / "film.mp4"
-  with VideoWriter(path, (64, 64)) as film:
+  with writing_video(path, (64, 64)) as film:
     film.write(gradient(64, 0))
     assert not path.exists()
   assert path.exists()
@@ -79,5 +79,8 @@ def test_nothing_has_the_final_name_before_the_end(tmp_path):
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
   (tmp_path / "file").write_text("")
-  with pytest.raises(UserError, match="cannot be written"):
-    VideoWriter(tmp_path / "file" / "film.mp4", (64, 64))
+  with (
+    pytest.raises(UserError, match="cannot be written"),
+    writing_video(tmp_path / "file" / "film.mp4", (64, 64)),
+  ):
+    pass
