@@ -1,94 +1,116 @@
-"""Progress that is seen everywhere: a bar on a terminal, else a line in time.
-
-A heartbeat keeps either of them moving while the work itself says nothing,
-for example while XLA compiles.
-"""
+"""What a person sees of a long run: a bar on a terminal, else plain lines."""
 
 import contextlib
-import sys
 import threading
 import time
 
-from rich import progress as bars
+import jax
+from rich.console import Console
+from rich.progress import (
+  BarColumn,
+  Progress,
+  TextColumn,
+  TimeElapsedColumn,
+)
 
-SILENCE_S = 5.0
+# Longest silence, in seconds, when the output is not a terminal.
+QUIET = 5.0
+
+
+def _console():
+  # A log file gets whole lines, however long; only one process speaks.
+  return Console(soft_wrap=True, quiet=jax.process_index() > 0)
+
+
+class StepProgress:
+  """Steps done, time left and a few numbers."""
+
+  def __init__(self, name, start, steps):
+    """Will show steps from `start` to `steps`."""
+    self._name, self._start, self._steps = name, start, steps
+    self._console = _console()
+    self._bar = Progress(
+      TextColumn(name),
+      BarColumn(),
+      TextColumn("{task.fields[text]}"),
+      console=self._console,
+      disable=not self._console.is_terminal,
+    )
+    self._task = self._bar.add_task(name, total=steps, text="")
+    self._began = self._said = time.monotonic()
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused):
+    self._bar.stop()
+
+  def begin(self):
+    """Shows the bar; the time left is estimated from now on."""
+    self._began = time.monotonic()
+    self._bar.start()
+
+  def say(self, text):
+    """Prints a line above the bar."""
+    self._console.print(text, highlight=False, markup=False)
+
+  def update(self, step, text):
+    """Shows that `step` steps are done; `text` is appended."""
+    now = time.monotonic()
+    text = f"{step}/{self._steps}  {text}  ETA {self._left(step, now)}"
+    self._bar.update(self._task, completed=step, text=text)
+    due = now - self._said >= QUIET or step == self._steps
+    if due and not self._console.is_terminal:
+      self._said = now
+      self.say(f"{self._name} {text}")
+
+  def _left(self, step, now):
+    done = step - self._start
+    if done < 1:
+      return "?"
+    return clock((self._steps - step) * (now - self._began) / done)
 
 
 @contextlib.contextmanager
-def progress(what, total, unit="", stream=None):
-  """Shows how far `what` is; yields `advance(n=1)`.
-
-  Args:
-    what: short name of the work.
-    total: how many units there are; None when nobody knows.
-    unit: name of the units, plural.
-    stream: where to write; standard output if None.
-  """
-  stream = stream or sys.stdout
-  shown = _bar if stream.isatty() else _lines
-  with shown(what, total, unit, stream) as advance:
-    yield advance
-
-
-@contextlib.contextmanager
-def _bar(what, total, unit, stream):
-  del stream  # rich finds the terminal itself
-  columns = (
-    bars.TextColumn("{task.description}"),
-    bars.BarColumn(),
-    bars.MofNCompleteColumn(),
-    bars.TextColumn(unit),
-    bars.TimeElapsedColumn(),
-    bars.TextColumn("ETA"),
-    bars.TimeRemainingColumn(),
+def working(name):
+  """Shows `name` and the time since, while something silent goes on."""
+  console = _console()
+  began = time.monotonic()
+  bar = Progress(
+    TextColumn(name),
+    TimeElapsedColumn(),
+    console=console,
+    transient=True,
+    disable=not console.is_terminal,
   )
-  with bars.Progress(*columns) as shown:
-    task = shown.add_task(what, total=total)
-    yield lambda n=1: shown.advance(task, n)
+  bar.add_task(name, total=None)
+  with bar, _telling(name, console, began):
+    yield
+  seconds = time.monotonic() - began
+  console.print(f"{name}: {seconds:.1f} s", highlight=False, markup=False)
 
 
 @contextlib.contextmanager
-def _lines(what, total, unit, stream):
-  start = time.monotonic()
-  done = 0
-  finished = threading.Event()
+def _telling(name, console, began):
+  """Prints the time since every few seconds, unless on a terminal."""
+  done = threading.Event()
 
-  def say():
-    text = progress_line(what, done, total, unit, time.monotonic() - start)
-    print(text, file=stream, flush=True)
+  def tell():
+    while not done.wait(QUIET):
+      text = f"{name}: {clock(time.monotonic() - began)}"
+      console.print(text, highlight=False, markup=False)
 
-  def beat():
-    while not finished.wait(SILENCE_S):
-      say()
-
-  def advance(n=1):
-    nonlocal done
-    done += n
-
-  thread = threading.Thread(target=beat, daemon=True)
-  thread.start()
+  thread = threading.Thread(target=tell, daemon=True)
+  if not console.is_terminal:
+    thread.start()
   try:
-    yield advance
+    yield
   finally:
-    finished.set()
-    thread.join()
-    say()
-
-
-def progress_line(what, done, total, unit, seconds):
-  """One line of progress, with the time left where it can be told."""
-  if total is None:
-    return f"{what}: {done} {unit}, {clock(seconds)}"
-  line = f"{what}: {done}/{total} {unit}, {clock(seconds)}"
-  if 0 < done < total:
-    line += f", ETA {clock(seconds * (total - done) / done)}"
-  return line
+    done.set()
 
 
 def clock(seconds):
-  """Seconds as m:ss or h:mm:ss."""
-  minutes, seconds = divmod(round(seconds), 60)
+  """Seconds as h:mm:ss."""
+  minutes, seconds = divmod(int(seconds), 60)
   hours, minutes = divmod(minutes, 60)
-  if hours:
-    return f"{hours}:{minutes:02d}:{seconds:02d}"
-  return f"{minutes}:{seconds:02d}"
+  return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,76 @@
+"""Where numbers go: metrics.jsonl and TensorBoard, one line for each step.
+
+A resumed run drops what a killed one had written beyond its last checkpoint,
+so every step is there once.
+"""
+
+import json
+import math
+import os
+import pathlib
+
+import jax
+import tensorboardX
+
+
+class MetricWriter:
+  """Appends scalars to WORKDIR/metrics.jsonl and WORKDIR/tensorboard."""
+
+  def __init__(self, workdir, step):
+    """Opens the files of a run that goes on after `step` steps."""
+    self._active = jax.process_index() == 0
+    if not self._active:
+      return
+    workdir = pathlib.Path(workdir)
+    path = workdir / "metrics.jsonl"
+    _drop_after(path, step)
+    self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+    self._board = tensorboardX.SummaryWriter(
+      str(workdir / "tensorboard"), purge_step=step + 1
+    )
+
+  def __enter__(self):
+    return self
+
+  def __exit__(self, *unused):
+    if self._active:
+      self._file.close()
+      self._board.close()
+
+  def write(self, step, scalars):
+    """Writes a line {"step": step, name: value, ...}; NaN becomes null."""
+    if not self._active:
+      return
+    line = {
+      name: value if math.isfinite(value) else None
+      for name, value in scalars.items()
+    }
+    self._file.write(json.dumps({"step": step, **line}) + "\n")
+    self._file.flush()
+    for name, value in scalars.items():
+      self._board.add_scalar(name, value, step)
+
+
+def read_metrics(workdir):
+  """The lines of WORKDIR/metrics.jsonl as dictionaries; a torn one is left."""
+  path = pathlib.Path(workdir) / "metrics.jsonl"
+  return list(_lines(path)) if path.exists() else []
+
+
+def _lines(path):
+  with open(path, encoding="utf-8") as file:
+    for line in file:
+      if line.endswith("\n"):
+        yield json.loads(line)
+
+
+def _drop_after(path, step):
+  if not path.exists():
+    return
+  kept = [line for line in _lines(path) if line["step"] <= step]
+  temporary = path.with_suffix(".tmp")
+  with open(temporary, "w", encoding="utf-8") as file:
+    file.writelines(json.dumps(line) + "\n" for line in kept)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(temporary, path)

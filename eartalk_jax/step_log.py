@@ -1,0 +1,111 @@
+"""What the loop tells: averages of a window, speed, waiting, bad steps."""
+
+import collections
+import contextlib
+import time
+
+import jax
+import numpy as np
+
+from eartalk_jax.errors import UserError
+
+# Steps that may be in flight: more than 16 deadlock on several CPU devices.
+IN_FLIGHT = 2
+# So many steps in a row without a finite loss: the run is lost.
+MAX_SKIPPED = 20
+# Share of the time spent waiting for data that is worth a warning.
+ALARM = 0.2
+
+
+class StepLog:
+  """Reads the metrics of steps that are done and writes a line per window."""
+
+  def __init__(self, run, writer, progress):
+    """Writes to a MetricWriter and shows on a StepProgress."""
+    self._run, self._writer, self._progress = run, writer, progress
+    self._pending = collections.deque()
+    self._extra = {}
+    self._skipped = 0  # in a row
+    self._alarmed = False
+    self._open_window()
+
+  def begin(self):
+    """Starts the clock: all is compiled."""
+    self._progress.begin()
+    self._open_window()
+
+  def push(self, step, metrics):
+    """Takes the metrics of a step just dispatched; waits for the one before.
+
+    Raises:
+      UserError: the loss was not finite for many steps.
+    """
+    self._pending.append((step, metrics))
+    while len(self._pending) > IN_FLIGHT:
+      self._read(*self._pending.popleft())
+
+  def add(self, step, scalars):
+    """Adds scalars to the line of `step`, which was pushed last."""
+    self._extra[step] = scalars
+
+  def flush(self):
+    """Waits for all steps dispatched so far."""
+    while self._pending:
+      self._read(*self._pending.popleft())
+
+  @contextlib.contextmanager
+  def waiting(self):
+    """Measures the wait for a batch; only what leaves the devices idle."""
+    began = time.monotonic()
+    yield
+    if self._pending and self._pending[-1][1]["loss"].is_ready():
+      self._wait += time.monotonic() - began
+
+  def _open_window(self):
+    self._window = []
+    self._began = time.monotonic()
+    self._wait = 0.0
+
+  def _read(self, step, metrics):
+    metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
+    self._window.append(metrics)
+    self._count_skipped(step, metrics)
+    seconds = max(time.monotonic() - self._began, 1e-9)
+    speed, wait = len(self._window) / seconds, self._wait / seconds
+    self._progress.update(
+      step,
+      f"loss {metrics['loss']:.4g}  {speed:.3g} steps/s  data wait {wait:.0%}",
+    )
+    due = step % self._run.log_every == 0 or step == self._run.steps
+    if due or step in self._extra:
+      extra = jax.device_get(self._extra.pop(step, {}))
+      line = _average(self._window) | {k: float(v) for k, v in extra.items()}
+      line |= {"steps_per_second": speed, "data_wait": wait}
+      self._writer.write(step, line)
+      self._warn(wait)
+      self._open_window()
+
+  def _count_skipped(self, step, metrics):
+    self._skipped = self._skipped + 1 if metrics["skipped"] else 0
+    if self._skipped >= MAX_SKIPPED:
+      raise UserError(
+        f"loss or gradient was not finite in {MAX_SKIPPED} steps up to step "
+        f"{step}; lower peak_lr or look for bad data, and start again: the "
+        "last checkpoint is from before or holds the last good parameters"
+      )
+
+  def _warn(self, wait):
+    if wait > ALARM and not self._alarmed:
+      self._progress.say(
+        f"warning: {wait:.0%} of the last {len(self._window)} steps was spent "
+        "waiting for data; raise data.threads or use faster storage"
+      )
+    self._alarmed = wait > ALARM
+
+
+def _average(window):
+  """Means over the steps that counted; the number of those that did not."""
+  good = [metrics for metrics in window if not metrics["skipped"]] or window
+  line = {name: float(np.mean([m[name] for m in good])) for name in good[0]}
+  line["skipped"] = sum(metrics["skipped"] for metrics in window)
+  return line

@@ -1,0 +1,186 @@
+"""The training loop: one compiled step on one mesh, whatever the loss.
+
+  loss_fn(params, batch, key) -> (scalar, {name: scalar})
+
+A run is a function of (config, seed, data): the key of a step is folded from
+its number, and `batches.iterate(step)` begins at any step. So a run that was
+killed and started again ends with the same bits as one that was not.
+"""
+
+import dataclasses
+import json
+
+import jax
+
+from eartalk_jax.checkpoint import Checkpoints
+from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax.config import to_dict
+from eartalk_jax.interruption import Interruption
+from eartalk_jax.metrics import MetricWriter
+from eartalk_jax.optimizer import OptimizerConfig
+from eartalk_jax.progress import StepProgress, working
+from eartalk_jax.sharding import (
+  RULES,
+  MeshConfig,
+  check_batch,
+  make_mesh,
+  put_batch,
+  replicated,
+  tree_shardings,
+)
+from eartalk_jax.step_log import StepLog
+from eartalk_jax.train_step import TrainState, make_init, make_step
+
+__all__ = ["FREE", "RunConfig", "TrainState", "fit"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+  """How long, how fast and how often; counts are steps."""
+
+  steps: int
+  batch_size: int
+  optimizer: OptimizerConfig
+  seed: int = 0
+  ema_decay: float = 0.999
+  log_every: int = 50
+  save_every: int = 500
+  diagnose_every: int = 500
+  keep: int = 2
+  mesh: MeshConfig = MeshConfig()
+
+  def __post_init__(self):
+    counts = ("steps", "batch_size", "log_every", "save_every", "keep")
+    for name in (*counts, "diagnose_every"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} must be at least 1")
+    if not 0 <= self.ema_decay < 1:
+      raise ValueError("ema_decay must lie in [0, 1)")
+
+
+# What may change while a run goes on: no number depends on it, except for
+# the rounding that another mesh brings.
+FREE = ("log_every", "save_every", "diagnose_every", "keep", "mesh")
+
+
+def fit(
+  run,
+  *,
+  init_params,
+  loss_fn,
+  batches,
+  workdir,
+  fingerprint,
+  diagnose=None,
+  rules=RULES,
+  mesh=None,
+):
+  """Trains to the end, or goes on where an earlier call was stopped.
+
+  Args:
+    run: RunConfig.
+    init_params: key -> parameters.
+    loss_fn: (params, batch, key) -> (scalar, {name: scalar}).
+    batches: `.iterate(step)` gives this process's rows of batch number step,
+      step + 1, ...; `.fingerprint` is a dictionary that names their origin.
+    workdir: gets checkpoints/, metrics.jsonl and tensorboard/.
+    fingerprint: a dictionary of whatever else the result depends on.
+    diagnose: (ema params, batch, key) -> {name: scalar}, or None.
+    rules: which parameter lives where, as in `sharding.RULES`.
+    mesh: by default all devices, as `run.mesh` says.
+
+  Returns:
+    The last TrainState.
+
+  Raises:
+    UserError: the work directory holds another run, or the loss is not finite.
+    KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
+  """
+  use_compile_cache()
+  mesh = mesh or make_mesh(run.mesh)
+  check_batch(run.batch_size, mesh)
+  fingerprint = _fingerprint(run, batches, fingerprint)
+  init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
+  with (
+    jax.set_mesh(mesh),
+    Checkpoints(workdir, run.keep, fingerprint) as checkpoints,
+    Interruption() as interruption,
+  ):
+    init = make_init(run, init_params)
+    begun = _begin(init, init_key, mesh, rules, checkpoints)
+    step = int(begun.step)
+    if step >= run.steps:
+      print(f"{workdir}: all {run.steps} steps are done", flush=True)
+      return begun
+    with (
+      MetricWriter(workdir, step) as writer,
+      StepProgress("training", step, run.steps) as progress,
+    ):
+      log = StepLog(run, writer, progress)
+      functions = make_step(run, loss_fn), diagnose
+      for step, state in _steps(run, begun, functions, batches, keys, log):
+        last = step == run.steps or interruption.requested(step)
+        if last or step % run.save_every == 0:
+          log.flush()
+          checkpoints.save(step, state)
+        if last:
+          break
+  interruption.obey(f"saved step {step} in {workdir}")
+  return state
+
+
+def _begin(init, key, mesh, rules, checkpoints):
+  """The state of the last checkpoint, else a new one; sharded by the rules."""
+  abstract = jax.eval_shape(init, key)
+  shardings = tree_shardings(abstract, mesh, rules)
+  if checkpoints.latest is None:
+    with working("initialising"):
+      # One jitted call: moments made outside of it would be replicated.
+      return jax.block_until_ready(jax.jit(init, out_shardings=shardings)(key))
+  abstract = jax.tree.map(
+    lambda leaf, sharding: jax.ShapeDtypeStruct(
+      leaf.shape, leaf.dtype, sharding=sharding
+    ),
+    abstract,
+    shardings,
+  )
+  with working(f"restoring step {checkpoints.latest}"):
+    return checkpoints.restore(abstract)
+
+
+def _steps(run, begun, functions, batches, keys, log):
+  """Yields (number, state) after each step; the state lasts until the next."""
+  start = int(state.step)
+  stream = map(put_batch, batches.iterate(start))
+  with working("first batch and compiling"):
+    batch = next(stream)
+    step_fn, diagnose = _compile(*functions, state, batch, keys)
+  log.begin()
+  for step in range(start + 1, run.steps + 1):
+    state, metrics = step_fn(state, batch, keys[0])
+    log.push(step, metrics)
+    if diagnose and step % run.diagnose_every == 0:
+      key = jax.random.fold_in(keys[1], step)
+      log.add(step, diagnose(state.ema, batch, key))
+    yield step, state
+    with log.waiting():
+      batch = next(stream)
+
+
+def _compile(step, diagnose, state, batch, keys):
+  """Compiles ahead, so that a batch of another shape is an error, not slow."""
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
+  everywhere = replicated(jax.sharding.get_mesh())
+  step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere))
+  step = step.lower(state, batch, keys[0]).compile()
+  if diagnose is not None:
+    diagnose = jax.jit(diagnose, out_shardings=everywhere)
+    diagnose = diagnose.lower(state.ema, batch, keys[1]).compile()
+  return step, diagnose
+
+
+def _fingerprint(run, batches, extra):
+  """All that the numbers of a run depend on, as JSON would give it back."""
+  settings = {k: v for k, v in to_dict(run).items() if k not in FREE}
+  fingerprint = {"run": settings, "data": batches.fingerprint, **extra}
+  return json.loads(json.dumps(to_dict(fingerprint)))
