@@ -148,7 +148,7 @@ def _begin(init, key, mesh, rules, checkpoints):
     return checkpoints.restore(abstract)
 
 
-def _steps(run, begun, functions, batches, keys, log):
+def _steps(run, state, functions, batches, keys, log):
   """Yields (number, state) after each step; the state lasts until the next."""
   start = int(state.step)
   stream = map(put_batch, batches.iterate(start))
