@@ -1,0 +1,123 @@
+"""One picture of one person: all parts in the order of painting.
+
+Dimension key: Y rows, X columns.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from data_pipelines.corpus import features, hair, skull
+from data_pipelines.corpus.backdrop import draw_clothes, make_backdrop
+from data_pipelines.corpus.canvas import (
+  Canvas,
+  circle,
+  closed_curve,
+  open_curve,
+)
+from data_pipelines.corpus.geometry import HeadPose
+
+
+@dataclasses.dataclass(frozen=True)
+class Framing:
+  """Picture size in pixels and where the head is in it.
+
+  middle is the face's middle as shares of width and height, from the upper
+  left; face is the face's height as a share of the picture's.
+  """
+
+  width: int
+  height: int
+  middle: tuple[float, float]
+  face: float
+
+
+def make_framing(rng):
+  """Draws a picture size and a place for the head."""
+  sizes = ((160, 160), (176, 176), (192, 160), (160, 192), (176, 160))
+  width, height = sizes[rng.integers(len(sizes))]
+  return Framing(
+    width,
+    height,
+    middle=(rng.uniform(0.44, 0.56), rng.uniform(0.43, 0.5)),
+    face=rng.uniform(0.44, 0.54) * min(1, width / height),
+  )
+
+
+class Portrait:
+  """Draws one person in one framing, frame after frame."""
+
+  def __init__(self, person, framing):
+    self._person = person
+    self._canvas = Canvas(framing.width, framing.height)
+    self._backdrop = make_backdrop(person, framing.width, framing.height)
+    self._middle = (
+      framing.middle[0] * framing.width,
+      (1 - framing.middle[1]) * framing.height,
+    )
+    self._scale = framing.face * framing.height / 2.08
+
+  def draw(self, mouth_3, pose_3, blink, gaze_2, emotion_E):
+    """Paints one frame.
+
+    Args:
+      mouth_3: open, width, round in [0, 1].
+      pose_3: yaw, pitch, roll in [-1, 1].
+      blink: 0 open eyes, 1 shut.
+      gaze_2: x, y in [-1, 1].
+      emotion_E: weights of `motion.EMOTIONS`.
+
+    Returns:
+      uint8 [Y X 4]; overwritten by the next call.
+    """
+    person, canvas = self._person, self._canvas
+    head = HeadPose(pose_3, self._middle, self._scale)
+    body = HeadPose(np.asarray(pose_3) * 0.12, self._middle, self._scale)
+    face = features.blend_expression(np.asarray(emotion_E))
+    canvas.start(self._backdrop)
+    hair.draw_back_hair(canvas, head, person)
+    skull.draw_neck(canvas, head, body, person)
+    draw_clothes(canvas, body, person)
+    skull.draw_ears(canvas, head, person)
+    blush = 0.4 + 0.35 * max(face.smile, 0) / 0.13
+    skull.draw_face(canvas, head, person, mouth_3[0], blush)
+    self._draw_skin_marks(head)
+    for side in (-1, 1):
+      features.draw_eye(canvas, head, person, side, face, blink, gaze_2)
+    features.draw_nose(canvas, head, person)
+    features.draw_mouth(canvas, head, person, face, mouth_3)
+    hair.draw_front_hair(canvas, head, person)
+    for side in (-1, 1):
+      features.draw_brow(canvas, head, person, side, face)
+    if person.glasses:
+      self._draw_glasses(head)
+    return canvas.picture()
+
+  def _draw_skin_marks(self, head):
+    person, canvas = self._person, self._canvas
+    if person.stubble:
+      shade_K2 = circle() * [0.62 * person.width, 0.36] + [0, -0.68]
+      shade = tuple(0.45 * c for c in person.hair)
+      outline_P2 = closed_curve(head.face(shade_K2, 0.01))
+      canvas.glow(outline_P2, shade, person.stubble, 6)
+    if person.freckles:
+      dark = tuple(0.72 * c for c in person.skin)
+      rng = np.random.default_rng(person.bokeh)
+      for x, y in rng.uniform([-0.55, -0.3], [0.55, -0.05], (14, 2)):
+        spot_K2 = circle(8) * 0.02 + [x, y]
+        canvas.fill(closed_curve(head.face(spot_K2)), (*dark, 0.6))
+
+  def _draw_glasses(self, head):
+    person, canvas = self._person, self._canvas
+    frame = (0.16, 0.14, 0.16, 0.95)
+    width = 0.035 * head.scale
+    y = person.eye_level - 0.01
+    for side in (-1, 1):
+      ring_K2 = circle() * [0.29, 0.25] + [side * person.eye_gap, y]
+      ring_P2 = closed_curve(head.face(ring_K2, 0.12))
+      canvas.fill(ring_P2, (1, 1, 1, 0.06))
+      canvas.stroke(np.concatenate([ring_P2, ring_P2[:1]]), width, frame)
+      arm = np.array([(side * 0.63, y + 0.05), (side * 0.82, y + 0.08)])
+      canvas.stroke(head.face(arm, 0.05), width, frame)
+    bridge = np.array([(-0.09, y + 0.03), (0, y + 0.07), (0.09, y + 0.03)])
+    canvas.stroke(open_curve(head.face(bridge, 0.16)), width, frame)
