@@ -1,0 +1,198 @@
+"""Batches for the talker: which clip, which window, what is left out.
+
+Sample number n of a run is a pure function of (seed, n): epoch by epoch every
+clip once, in a new order. Batch k holds the samples k*B .. k*B + B-1, and the
+process p of P its p-th part, so neither the number of processes nor threads
+changes what is learned from. The position is the step: an integer.
+
+Dimension key: B batch, T frames, K width of a control, F audio features, h, w,
+C latent grid and channels, A mel steps in a frame.
+"""
+
+import dataclasses
+
+import grain
+
+from data_pipelines.windows import Cut
+from eartalk_jax.config import nearest, to_dict
+from eartalk_jax.errors import UserError
+
+# Raise it when the same seed begins to give other samples.
+_VERSION = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+  """What to read.
+
+  Attributes:
+    tokens: directory of a token dataset.
+    frames: T, length of a window in latent frames.
+    threads: that read and cut ahead of the training.
+    prefetch: batches that may wait ready.
+  """
+
+  tokens: str
+  frames: int
+  threads: int = 1
+  prefetch: int = 4
+
+  def __post_init__(self):
+    if min(self.frames, self.threads, self.prefetch) < 1:
+      raise ValueError("frames, threads and prefetch must be at least 1")
+
+
+class TalkerBatches:
+  """The batches of one process: see `iterate`.
+
+  Attributes:
+    fingerprint: all that the samples depend on.
+    skipped: clips left out, being shorter than a window.
+  """
+
+  def __init__(
+    self,
+    dataset,
+    data,
+    controls,
+    audio,
+    global_batch,
+    seed,
+    process_index=0,
+    process_count=1,
+  ):
+    """Reads no record yet.
+
+    Args:
+      dataset: an open token dataset (`shards.open_dataset`).
+      data: DataConfig.
+      controls: sequence with name, kind, size, drop: the model's controls.
+      audio: past, ahead, steps, bins, drop: the model's audio.
+      global_batch: samples in a batch, over all processes.
+      seed: of order, windows, sinks and dropping.
+      process_index: which part of every batch is made here.
+      process_count: how many parts there are.
+
+    Raises:
+      UserError: the dataset has no such control, other sizes, or no clip that
+        is long enough; or the batch cannot be divided.
+    """
+    if global_batch % process_count:
+      raise UserError(
+        f"config: batch_size {global_batch} is not a multiple of the "
+        f"{process_count} processes"
+      )
+    for control in controls:
+      _check_control(dataset, control)
+    _check_audio(dataset, audio)
+    clips = _long_clips(dataset, data.frames)
+    self.skipped = len(dataset.source) - len(clips)
+    self.fingerprint = {
+      "version": _VERSION,
+      "dataset": dataset.fingerprint,
+      "seed": seed,
+      "global_batch": global_batch,
+      "frames": data.frames,
+      "controls": [to_dict(control) for control in controls],
+      "audio": to_dict(audio),
+    }
+    self._data, self._batch = data, global_batch
+    self._rows = global_batch // process_count
+    self._offset = process_index * self._rows
+    self._samples = (
+      grain.MapDataset.source(_Clips(dataset.source, clips))
+      .seed(seed)
+      .shuffle()
+      .repeat()
+      .random_map(Cut(data.frames, tuple(controls), audio))
+    )
+
+  def iterate(self, start_step):
+    """Yields the batches of steps start_step, start_step + 1, ...
+
+    Each is {"latents_BThwC", "sink_BhwC", "audio_BTF" float32,
+    "audio_given_BT" bool, "controls": {name: {"value_BTK" float32,
+    "given_BT" bool}}}, with the rows of this process.
+    """
+    rows = _Rows(self._samples, self._batch, self._rows, self._offset)
+    options = grain.ReadOptions(
+      num_threads=self._data.threads,
+      prefetch_buffer_size=self._data.prefetch,
+    )
+    batches = grain.MapDataset.source(rows).batch(self._rows)
+    yield from batches[start_step:].to_iter_dataset(options)
+
+  def sample_ids(self, step):
+    """Names of this process's samples at a step: (clip id, first frame)."""
+    first = step * self._batch + self._offset
+    return [self._samples[first + row][0] for row in range(self._rows)]
+
+
+class _Clips:
+  """The clips that are long enough, by number."""
+
+  def __init__(self, source, numbers):
+    self._source, self._numbers = source, numbers
+
+  def __len__(self):
+    return len(self._numbers)
+
+  def __getitem__(self, index):
+    return self._source[self._numbers[index]]
+
+
+class _Rows:
+  """This process's part of every batch, one after another."""
+
+  def __init__(self, samples, batch, rows, offset):
+    self._samples, self._batch = samples, batch
+    self._rows, self._offset = rows, offset
+
+  def __len__(self):
+    return len(self._samples) // self._batch * self._rows
+
+  def __getitem__(self, index):
+    step, row = divmod(index, self._rows)
+    return self._samples[step * self._batch + self._offset + row][1]
+
+
+def _long_clips(dataset, frames):
+  manifest = dataset.manifest
+  lengths = [n for shard in manifest["shards"] for n in shard["lengths"]]
+  dropped = set(manifest["dropped"])
+  lengths = [n for i, n in enumerate(lengths) if i not in dropped]
+  clips = [i for i, length in enumerate(lengths) if length >= frames]
+  if not clips:
+    raise UserError(
+      f"config: data.frames is {frames}, but the longest of {len(lengths)} "
+      f"clips in {dataset.directory} has {max(lengths, default=0)} frames; "
+      "set it lower or prepare longer clips"
+    )
+  return clips
+
+
+def _check_control(dataset, control):
+  sizes = dataset.manifest["track_sizes"]
+  if control.name not in sizes:
+    raise UserError(
+      f"config: {dataset.directory} has no track {control.name!r} for the "
+      f"control of that name; {nearest(control.name, sizes)}"
+    )
+  size, what = sizes[control.name], "values"
+  if control.kind == "categorical":
+    size = len(dataset.manifest["categories"].get(control.name, ()))
+    what = "categories"
+  if size != control.size:
+    raise UserError(
+      f"config: control {control.name!r} has size {control.size}, but the "
+      f"track in {dataset.directory} has {size} {what}"
+    )
+
+
+def _check_audio(dataset, audio):
+  bins = dataset.manifest["mel_bins"]
+  if audio.bins != bins:
+    raise UserError(
+      f"config: model.audio.bins is {audio.bins}, but {dataset.directory} "
+      f"has {bins} mel bins; set it to {bins}"
+    )

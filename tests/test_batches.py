@@ -1,0 +1,193 @@
+"""The samples of a run depend on (seed, step) and nothing else."""
+
+import dataclasses
+import itertools
+
+import numpy as np
+import pytest
+from tokens import BINS, write_tokens
+
+from data_pipelines.batches import DataConfig, TalkerBatches
+from data_pipelines.shards import open_dataset
+from data_pipelines.windows import keep, sink_frame
+from eartalk_jax.audio import SILENCE
+from eartalk_jax.errors import UserError
+from eartalk_jax.models.config import AudioConfig, ControlConfig
+
+FRAMES = 6
+AUDIO = AudioConfig(past=2, ahead=1, steps=4, bins=BINS, tokens=1, drop=0.2)
+CONTROLS = (
+  ControlConfig("pose", "continuous", 3, 0.3),
+  ControlConfig("blink", "continuous", 1, 0.0),
+  ControlConfig("emotion", "categorical", 3, 0.3),
+)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+  directory = tmp_path_factory.mktemp("tokens")
+  lengths = (20, 6, 9, 15, 20, 5, 12, 7)
+  return open_dataset(write_tokens(directory, lengths), "tokens")
+
+
+def batches(dataset, batch=4, seed=0, parts=(0, 1), **changes):
+  data = dataclasses.replace(DataConfig("", FRAMES), **changes)
+  return TalkerBatches(dataset, data, CONTROLS, AUDIO, batch, seed, *parts)
+
+
+def take(loader, start, count):
+  return list(itertools.islice(loader.iterate(start), count))
+
+
+def flat(batch):
+  leaves = {k: v for k, v in batch.items() if k != "controls"}
+  for name, control in batch["controls"].items():
+    leaves |= {f"{name}/{k}": v for k, v in control.items()}
+  return leaves
+
+
+def assert_equal(one, other):
+  for a, b in zip(one, other, strict=True):
+    assert flat(a).keys() == flat(b).keys()
+    for name, value in flat(a).items():
+      np.testing.assert_array_equal(value, flat(b)[name], err_msg=name)
+
+
+def test_a_batch_has_the_promised_shapes_and_types(dataset):
+  batch = flat(take(batches(dataset), 0, 1)[0])
+  features = (2 + 1 + 1) * 4 * BINS
+  expected = {
+    "latents_BThwC": ((4, FRAMES, 2, 2, 3), np.float32),
+    "sink_BhwC": ((4, 2, 2, 3), np.float32),
+    "audio_BTF": ((4, FRAMES, features), np.float32),
+    "audio_given_BT": ((4, FRAMES), bool),
+    "pose/value_BTK": ((4, FRAMES, 3), np.float32),
+    "pose/given_BT": ((4, FRAMES), bool),
+    "blink/value_BTK": ((4, FRAMES, 1), np.float32),
+    "blink/given_BT": ((4, FRAMES), bool),
+    "emotion/value_BTK": ((4, FRAMES, 1), np.float32),
+    "emotion/given_BT": ((4, FRAMES), bool),
+  }
+  found = {name: (a.shape, a.dtype) for name, a in batch.items()}
+  assert found == expected
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_the_number_of_processes_changes_no_row(dataset, count):
+  whole = take(batches(dataset), 0, 5)
+  loaders = [batches(dataset, parts=(i, count)) for i in range(count)]
+  parts = [[flat(b) for b in take(loader, 0, 5)] for loader in loaders]
+  for step, batch in enumerate(whole):
+    for name, value in flat(batch).items():
+      rows = np.concatenate([part[step][name] for part in parts])
+      np.testing.assert_array_equal(rows, value)
+    ids = sum([loader.sample_ids(step) for loader in loaders], [])
+    assert ids == batches(dataset).sample_ids(step)
+
+
+@pytest.mark.parametrize("changes", [{"threads": 4}, {"prefetch": 1}])
+def test_threads_and_prefetch_change_nothing(dataset, changes):
+  assert_equal(
+    take(batches(dataset), 0, 6), take(batches(dataset, **changes), 0, 6)
+  )
+
+
+def test_resuming_at_a_step_is_continuing(dataset):
+  whole = take(batches(dataset), 0, 9)
+  assert_equal(whole[5:], take(batches(dataset), 5, 4))
+
+
+def test_another_seed_gives_other_samples(dataset):
+  one = [batches(dataset, seed=0).sample_ids(k) for k in range(4)]
+  other = [batches(dataset, seed=1).sample_ids(k) for k in range(4)]
+  assert one != other
+  first, second = batches(dataset, seed=0), batches(dataset, seed=1)
+  assert first.fingerprint != second.fingerprint
+
+
+def test_each_epoch_has_every_long_clip_once_in_another_order(dataset):
+  loader = batches(dataset, batch=7)
+  assert loader.skipped == 1  # the clip of 5 frames
+  epochs = [[clip for clip, _ in loader.sample_ids(k)] for k in range(4)]
+  long = sorted(f"clip{i}" for i in (0, 1, 2, 3, 4, 6, 7))
+  assert all(sorted(epoch) == long for epoch in epochs)
+  assert len({tuple(epoch) for epoch in epochs}) > 1
+
+
+def test_windows_are_cut_where_the_id_says_and_sinks_elsewhere(dataset):
+  loader = batches(dataset, batch=7)
+  lengths = dict(enumerate((20, 6, 9, 15, 20, 5, 12, 7)))
+  for step, batch in enumerate(take(loader, 0, 6)):
+    for row, (clip, start) in enumerate(loader.sample_ids(step)):
+      frames = batch["latents_BThwC"][row, :, 0, 0, 0]
+      np.testing.assert_array_equal(frames, start + np.arange(FRAMES))
+      sink = batch["sink_BhwC"][row, 0, 0, 0]
+      length = lengths[int(clip.removeprefix("clip"))]
+      assert 0 <= sink < length
+      assert length == FRAMES or sink not in frames
+
+
+def test_audio_sees_beyond_the_window_and_silence_beyond_the_clip(dataset):
+  loader = batches(dataset, batch=7)
+  lengths = (20, 6, 9, 15, 20, 5, 12, 7)
+  batch = take(loader, 0, 1)[0]
+  for row, (clip, start) in enumerate(loader.sample_ids(0)):
+    length = lengths[int(clip.removeprefix("clip"))]
+    shape = (FRAMES, 4, 4 * BINS)
+    audio_TPF = batch["audio_BTF"][row].reshape(shape)
+    for t in np.flatnonzero(batch["audio_given_BT"][row]):
+      for place, frame in enumerate(range(start + t - 2, start + t + 2)):
+        inside = 0 <= frame < length
+        assert np.all(audio_TPF[t, place] == (frame if inside else SILENCE))
+
+
+def test_what_a_clip_lacks_or_a_drop_removed_is_zero_and_not_given(dataset):
+  loader = batches(dataset, batch=7)
+  for step, batch in enumerate(take(loader, 0, 6)):
+    for row, (clip, _) in enumerate(loader.sample_ids(step)):
+      odd = int(clip.removeprefix("clip")) % 2
+      assert np.all(batch["controls"]["blink"]["given_BT"][row] != odd)
+    for control in batch["controls"].values():
+      assert not control["value_BTK"][~control["given_BT"]].any()
+    assert not batch["audio_BTF"][~batch["audio_given_BT"]].any()
+
+
+def test_drops_come_at_their_rate_and_half_of_them_are_whole():
+  rng = np.random.default_rng(0)
+  masks = np.array([keep(10, 0.3, rng) for _ in range(20_000)])
+  touched = ~masks.all(axis=1)
+  assert abs(touched.mean() - 0.3) < 0.01
+  whole = ~masks.any(axis=1)
+  # A span may happen to be whole, too: once in ten.
+  assert abs(whole.mean() - 0.3 * (0.5 + 0.05)) < 0.01
+  edges = np.abs(np.diff(masks[touched].astype(int), axis=1)).sum(axis=1)
+  assert edges.max() == 2, "one span only"
+
+
+def test_the_sink_is_uniform_outside_of_the_window():
+  rng = np.random.default_rng(0)
+  found = [sink_frame(10, 3, 4, rng) for _ in range(6_000)]
+  values, counts = np.unique(found, return_counts=True)
+  assert list(values) == [0, 1, 2, 7, 8, 9]
+  assert counts.min() > 850
+
+
+def refused(dataset, message, controls=CONTROLS, audio=AUDIO, frames=FRAMES):
+  with pytest.raises(UserError, match=message):
+    TalkerBatches(dataset, DataConfig("", frames), controls, audio, 4, 0)
+
+
+def test_what_does_not_fit_the_dataset_is_named(dataset):
+  refused(
+    dataset, "did you mean pose", [ControlConfig("poes", "continuous", 3, 0)]
+  )
+  refused(
+    dataset, "size 2, .* 3 values", [ControlConfig("pose", "continuous", 2, 0)]
+  )
+  refused(
+    dataset,
+    "size 5, .* 3 categories",
+    [ControlConfig("emotion", "categorical", 5, 0)],
+  )
+  refused(dataset, "5 mel bins", audio=dataclasses.replace(AUDIO, bins=80))
+  refused(dataset, "longest .* has 20 frames", frames=21)
