@@ -1,0 +1,77 @@
+"""A talker small enough for tests, with a clip to run it on."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eartalk_jax import objective
+from eartalk_jax.models.config import (
+  AudioConfig,
+  ControlConfig,
+  FlowHeadConfig,
+  HistoryConfig,
+  TalkerConfig,
+)
+from eartalk_jax.models.talker import Talker
+
+TINY = TalkerConfig(
+  latent_shape=(4, 4, 2),
+  patch=2,
+  width=16,
+  depth=2,
+  heads=2,
+  window=3,
+  sink_rank=4,
+  audio=AudioConfig(past=1, ahead=1, steps=4, bins=5, tokens=2, drop=0.1),
+  controls=(
+    ControlConfig("pose", "continuous", 3, 0.3),
+    ControlConfig("emotion", "categorical", 4, 0.3),
+  ),
+  history=HistoryConfig(max_level=1.0, clean_share=0.1, sampling_level=0.0),
+  head=FlowHeadConfig(width=16, depth=1, heads=2, draws=2, steps=3),
+  dtype="float32",
+  remat=False,
+  unroll=1,
+)
+
+
+def talker(**changes):
+  """(model, params): every parameter random, so that none is inert."""
+  model = Talker(dataclasses.replace(TINY, **changes))
+  params = objective.init_params(model)(jax.random.key(0))
+  leaves, tree = jax.tree.flatten(params)
+  keys = jax.random.split(jax.random.key(1), len(leaves))
+  noisy = [
+    leaf + 0.1 * jax.random.normal(key, leaf.shape)
+    for leaf, key in zip(leaves, keys, strict=True)
+  ]
+  return model, jax.tree.unflatten(tree, noisy)
+
+
+def batch(cfg=TINY, rows=2, frames=11, seed=0):
+  """A loader's batch of random numbers."""
+  rng = np.random.default_rng(seed)
+  shape_BT = (rows, frames)
+
+  def normal(*shape):
+    return jnp.asarray(rng.normal(size=shape), jnp.float32)
+
+  emotion = rng.integers(0, cfg.controls[1].size, (*shape_BT, 1))
+  return {
+    "latents_BThwC": normal(*shape_BT, *cfg.latent_shape),
+    "sink_BhwC": normal(rows, *cfg.latent_shape),
+    "audio_BTF": normal(*shape_BT, cfg.audio.features),
+    "audio_given_BT": jnp.asarray(rng.random(shape_BT) < 0.8),
+    "controls": {
+      "pose": {
+        "value_BTK": normal(*shape_BT, 3),
+        "given_BT": jnp.asarray(rng.random(shape_BT) < 0.7),
+      },
+      "emotion": {
+        "value_BTK": jnp.asarray(emotion, jnp.float32),
+        "given_BT": jnp.asarray(rng.random(shape_BT) < 0.7),
+      },
+    },
+  }

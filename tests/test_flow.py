@@ -1,0 +1,54 @@
+"""Flow matching against closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eartalk_jax import flow
+
+
+def test_sampling_a_known_gaussian_gives_its_mean_and_spread():
+  mean, spread = 1.5, 0.5
+
+  def denoise(x_BNc, time_B):
+    # E[x | x_t] for x ~ N(mean, spread^2), x_t = (1 - t) noise + t x.
+    t = time_B[:, None, None]
+    gain = t * spread**2 / ((1 - t) ** 2 + t**2 * spread**2)
+    return mean + gain * (x_BNc - t * mean)
+
+  noise_BNc = jax.random.normal(jax.random.key(0), (2_000, 4, 3))
+  samples = flow.sample(denoise, noise_BNc, steps=100)
+  assert abs(samples.mean() - mean) < 0.02
+  assert abs(samples.std() - spread) < 0.02
+
+
+def test_the_last_step_lands_on_the_prediction():
+  target_BNc = jax.random.normal(jax.random.key(0), (2, 3, 4))
+  noise_BNc = jax.random.normal(jax.random.key(1), (2, 3, 4))
+  for steps in (1, 7):
+    sampled = flow.sample(lambda x, t: target_BNc, noise_BNc, steps)
+    np.testing.assert_allclose(sampled, target_BNc, atol=1e-5)
+
+
+def test_the_loss_is_zero_for_the_truth_and_the_velocity_error_otherwise():
+  x_BNc = jax.random.normal(jax.random.key(0), (5, 3, 4))
+  key = jax.random.key(1)
+  truth = jnp.tile(x_BNc, (2, 1, 1))
+  assert flow.loss(lambda x, t: truth, x_BNc, key, draws=2).max() == 0
+  seen = {}
+
+  def off(noisy_BNc, time_B):
+    seen["time"] = time_B
+    return truth + 0.1
+
+  loss_B = flow.loss(off, x_BNc, key, draws=2)
+  rest = np.maximum(1 - np.asarray(seen["time"]), 0.1)
+  want = (0.1**2 / rest**2).reshape(2, 5).mean(axis=0)
+  np.testing.assert_allclose(loss_B, want, rtol=1e-4)
+
+
+def test_times_are_logit_normal():
+  time = flow.sample_time(jax.random.key(0), (20_000,))
+  logit = jnp.log(time / (1 - time))
+  assert abs(logit.mean()) < 0.03
+  assert abs(logit.std() - 1) < 0.03

@@ -1,0 +1,108 @@
+"""SFA: what a query sees, and that its three forms are one function."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eartalk_jax.models import positions, sfa
+
+B, M, N, H, K, W = 2, 2, 3, 2, 8, 4
+P = M + N
+
+
+def _inputs(frames, seed=0):
+  keys = jax.random.split(jax.random.key(seed), 5)
+  blocks = [jax.random.normal(k, (B, frames, P, H, K)) for k in keys[:3]]
+  sinks = [jax.random.normal(k, (B, N, H, K)) for k in keys[3:]]
+  return *blocks, *sinks
+
+
+def _stream(q, k, v, sink_k, sink_v, first_count=0):
+  cache = sfa.LayerCache.empty(sink_k, sink_v, W)
+  step = jax.jit(sfa.step)
+  out = []
+  for i in range(q.shape[1]):
+    count_B = jnp.full((B,), first_count + i)
+    out_BPHK, cache = step(q[:, i], k[:, i], v[:, i], cache, count_B)
+    out.append(out_BPHK)
+  return jnp.stack(out, axis=1)
+
+
+def test_the_window_mask_is_the_one_drawn_by_hand():
+  drawn = """
+    1....
+    11...
+    111..
+    .111.
+    ..111
+  """
+  drawn_TT = np.array([[c == "1" for c in row] for row in drawn.split()])
+  block_T = jnp.arange(5)
+  np.testing.assert_array_equal(sfa.visible(block_T, block_T, 3), drawn_TT)
+
+
+def test_dense_agrees_with_loops_over_what_a_query_may_see():
+  q, k, v, sink_k, sink_v = _inputs(frames=6)
+  got = sfa.dense(q, k, v, sink_k, sink_v, W)
+  b, head = 1, 1
+  for i in range(6):
+    for p in range(P):
+      keys = [(sink_k[b, n, head], W + 1, sink_v[b, n, head]) for n in range(N)]
+      for m in range(M):
+        keys.append((k[b, i, m, head], 0, v[b, i, m, head]))
+      for j in range(max(0, i - W + 1), i + 1):
+        for n in range(M, P):
+          keys.append((k[b, j, n, head], i - j, v[b, j, n, head]))
+      logits = np.array(
+        [
+          float(q[b, i, p, head] @ positions.rotate(key, -float(age)))
+          for key, age, _ in keys
+        ]
+      )
+      logits /= np.sqrt(K)
+      weights = np.exp(logits - logits.max())
+      weights /= weights.sum()
+      want = sum(
+        w * value for w, (_, _, value) in zip(weights, keys, strict=True)
+      )
+      np.testing.assert_allclose(got[b, i, p, head], want, atol=1e-5)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 5, 8, 13])
+def test_banded_equals_dense_for_any_length(frames):
+  inputs = _inputs(frames)
+  np.testing.assert_allclose(
+    sfa.banded(*inputs, W), sfa.dense(*inputs, W), atol=2e-6
+  )
+
+
+def test_streaming_equals_dense_through_three_wraps_of_the_ring():
+  inputs = _inputs(frames=3 * W + 2)
+  np.testing.assert_allclose(_stream(*inputs), sfa.dense(*inputs, W), atol=2e-6)
+
+
+def test_a_stream_of_a_million_frames_is_computed_as_a_young_one():
+  q, k, v, sink_k, sink_v = _inputs(frames=2 * W)
+  young = _stream(q, k, v, sink_k, sink_v, first_count=W * 1_000)
+  old = _stream(q, k, v, sink_k, sink_v, first_count=W * 250_000)
+  np.testing.assert_array_equal(young, old)
+
+
+def test_rotated_products_depend_on_distance_only():
+  q_K, k_K = jax.random.normal(jax.random.key(0), (2, K))
+
+  def product(query_at, key_at):
+    return positions.rotate(q_K, query_at) @ positions.rotate(k_K, key_at)
+
+  np.testing.assert_allclose(product(5.0, 2.0), product(9.0, 6.0), rtol=1e-4)
+  assert abs(product(5.0, 2.0) - product(5.0, 3.0)) > 1e-3
+
+
+def test_banded_cost_grows_with_length_not_with_its_square():
+  def flops(frames):
+    shapes = jax.eval_shape(lambda: _inputs(frames))
+    lowered = jax.jit(lambda *x: sfa.banded(*x, W)).lower(*shapes)
+    return lowered.compile().cost_analysis()["flops"]
+
+  assert flops(32 * W) < 2.1 * flops(16 * W)

@@ -1,0 +1,168 @@
+"""The talker: causality, the reach of each signal, declared controls."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import talkers
+
+from eartalk_jax import objective
+from eartalk_jax.models.config import ControlConfig
+from eartalk_jax.models.patches import to_latents, to_tokens
+
+T = 11
+
+
+@pytest.fixture(scope="module")
+def model_and_params():
+  return talkers.talker()
+
+
+def _hidden(model, params, batch):
+  tokens_BTNc = to_tokens(batch["latents_BThwC"], model.cfg.patch)
+  sink_BNc = to_tokens(batch["sink_BhwC"], model.cfg.patch)
+  level_BT = jnp.zeros(tokens_BTNc.shape[:2])
+  return model.apply(
+    {"params": params},
+    jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0))),
+    level_BT,
+    sink_BNc,
+    objective.signals_of(batch),
+    method="hidden",
+  )
+
+
+def test_patches_come_back_as_they_went():
+  latents = jax.random.normal(jax.random.key(0), (2, 3, 8, 4, 5))
+  tokens = to_tokens(latents, 2)
+  assert tokens.shape == (2, 3, 8, 20)
+  np.testing.assert_array_equal(to_latents(tokens, (8, 4, 5), 2), latents)
+  np.testing.assert_array_equal(
+    tokens[0, 0, 1].reshape(2, 2, 5), latents[0, 0, :2, 2:4]
+  )
+
+
+@pytest.mark.parametrize("name", ["latents_BThwC", "audio_BTF"])
+def test_no_frame_sees_the_future(model_and_params, name):
+  model, params = model_and_params
+  batch = talkers.batch(frames=T)
+  frame = 6
+
+  def frame_sum(x):
+    return _hidden(model, params, {**batch, name: x})[0, frame].sum()
+
+  grad = jax.grad(frame_sum)(batch[name])[0]
+  # Frame i reads the picture before it, and its own audio.
+  last = frame - 1 if name == "latents_BThwC" else frame
+  assert jnp.all(grad[last + 1 :] == 0)
+  assert jnp.any(grad[last] != 0)
+  assert jnp.all(jax.grad(frame_sum)(batch[name])[1] == 0), "rows mix"
+
+
+def test_the_window_forgets_but_the_sink_stays(model_and_params):
+  model, params = model_and_params
+  batch = talkers.batch(frames=T)
+
+  def grads(latents, sink):
+    changed = {**batch, "latents_BThwC": latents, "sink_BhwC": sink}
+    return _hidden(model, params, changed)[0, T - 1].sum()
+
+  grad_latents, grad_sink = jax.grad(grads, argnums=(0, 1))(
+    batch["latents_BThwC"], batch["sink_BhwC"]
+  )
+  cfg = model.cfg
+  # Each layer reaches W - 1 blocks further back; a block holds frame i - 1.
+  reach = cfg.depth * (cfg.window - 1)
+  assert jnp.all(grad_latents[0, : T - 2 - reach] == 0)
+  assert jnp.any(grad_latents[0, T - 2 - reach] != 0)
+  assert jnp.any(grad_sink[0] != 0)
+
+
+def test_a_signal_that_is_not_given_has_no_effect(model_and_params):
+  model, params = model_and_params
+  batch = talkers.batch()
+  pose = batch["controls"]["pose"]
+  other = {**pose, "value_BTK": pose["value_BTK"] + 1.0}
+  changed = {**batch, "controls": {**batch["controls"], "pose": other}}
+  before = _hidden(model, params, batch)
+  after = _hidden(model, params, changed)
+  first_given = int(jnp.argmax(pose["given_BT"][0]))
+  np.testing.assert_array_equal(before[0, :first_given], after[0, :first_given])
+  assert jnp.any(before[0, first_given] != after[0, first_given])
+
+
+def test_a_new_control_needs_nothing_but_its_declaration():
+  wink = ControlConfig("wink", "continuous", 2, 0.5)
+  model, params = talkers.talker(controls=(*talkers.TINY.controls, wink))
+  batch = talkers.batch()
+  value_BTK = jnp.ones((*batch["audio_given_BT"].shape, 2))
+  given_BT = jnp.ones_like(batch["audio_given_BT"])
+
+  def loss(value_BTK):
+    controls = {
+      **batch["controls"],
+      "wink": {"value_BTK": value_BTK, "given_BT": given_BT},
+    }
+    changed = {**batch, "controls": controls}
+    return objective.talker_loss(model)(params, changed, jax.random.key(0))[0]
+
+  assert jnp.any(jax.grad(loss)(value_BTK) != 0)
+
+
+def test_remat_and_unrolling_change_no_gradient():
+  model, params = talkers.talker()
+  batch, key = talkers.batch(), jax.random.key(0)
+  grads = []
+  for changes in ({}, {"remat": True}, {"unroll": 2}):
+    variant, _ = talkers.talker(**changes)
+    loss_fn = objective.talker_loss(variant)
+    grads.append(jax.grad(lambda p, f=loss_fn: f(p, batch, key)[0])(params))
+  for other in grads[1:]:
+    jax.tree.map(
+      lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), grads[0], other
+    )
+
+
+def test_every_parameter_learns():
+  model, params = talkers.talker()
+  loss_fn = objective.talker_loss(model)
+  grads = jax.grad(
+    lambda p: loss_fn(p, talkers.batch(rows=8), jax.random.key(0))[0]
+  )(params)
+  flat = jax.tree_util.tree_leaves_with_path(grads)
+  dead = [jax.tree_util.keystr(path) for path, g in flat if not jnp.any(g != 0)]
+  # A key's bias adds the same to all logits of a query, so it cannot matter.
+  assert all("key" in name and "bias" in name for name in dead), dead
+
+
+def test_bfloat16_computes_close_to_float32():
+  model, params = talkers.talker()
+  half, _ = talkers.talker(dtype="bfloat16")
+  batch = talkers.batch()
+  full = _hidden(model, params, batch)
+  np.testing.assert_allclose(
+    _hidden(half, params, batch).astype(jnp.float32), full, atol=0.3
+  )
+
+
+def test_a_real_size_model_has_the_parameters_it_claims():
+  from configs import base
+  from eartalk_jax.config import from_config
+  from eartalk_jax.models.config import TalkerConfig
+  from eartalk_jax.models.talker import Talker
+
+  model = Talker(from_config(TalkerConfig, base.get_config().model))
+  shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+  assert 0.3e9 < count < 0.8e9
+
+
+def test_a_config_that_cannot_work_is_refused():
+  with pytest.raises(ValueError, match="patch 3"):
+    dataclasses.replace(talkers.TINY, patch=3)
+  with pytest.raises(ValueError, match="categorical"):
+    ControlConfig("pose", "vector", 3, 0.1)
+  with pytest.raises(ValueError, match="repeat"):
+    dataclasses.replace(talkers.TINY, controls=talkers.TINY.controls * 2)
