@@ -15,8 +15,9 @@ import pathlib
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from eartalk_jax.config import describe, differences, write_json
+from eartalk_jax.config import describe, differences
 from eartalk_jax.errors import UserError
+from eartalk_jax.files import write_json
 
 # Without this Orbax would store the dictionary `data` as arrays.
 _CONTEXT = ocp.Context()

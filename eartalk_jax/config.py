@@ -7,8 +7,6 @@ int -> float and list -> tuple.
 
 import dataclasses
 import difflib
-import json
-import os
 import types
 import typing
 
@@ -101,17 +99,6 @@ def nearest(name, names):
   if close:
     return f"did you mean {close[0]}?"
   return f"known: {', '.join(names) or 'none'}"
-
-
-def write_json(path, value):
-  """Writes a JSON file atomically: the old one or the new one, never half."""
-  temporary = f"{path}.tmp"
-  with open(temporary, "w") as file:
-    json.dump(value, file, indent=2)
-    file.write("\n")
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
 
 
 def _join(path, name):

@@ -22,10 +22,12 @@ AXES = ("data", "fsdp", "tensor")
 # dimension leaves that dimension whole. Moments and averages end in the name of
 # their parameter, so the one table covers the state.
 RULES = (
-  # Back to the residual width: the inner width comes first.
-  (r"(out|down|project)[^/]*/kernel$", P("tensor", "fsdp")),
+  (r"/(query|key|value)/kernel$", P("fsdp", "tensor", None)),  # [D, H, K]
+  (r"/merge/out/kernel$", P("tensor", None, "fsdp")),  # [H, K, D]
+  # Back from an inner width: that one comes first.
+  (r"(out|down|expand)/kernel$", P("tensor", "fsdp")),
   (r"kernel$", P("fsdp", "tensor")),
-  (r"(bias|scale|embedding|null|sink|position)s?$", P()),
+  (r"(bias|scale|embedding|null|position|start|type)$", P()),
   (r"(^|/)(step|count)$", P()),
 )
 

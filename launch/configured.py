@@ -1,0 +1,66 @@
+"""How a command with a config file begins: strict flags, one-line errors."""
+
+import re
+
+from absl import app, flags
+from ml_collections import config_flags
+
+from eartalk_jax.config import nearest
+from eartalk_jax.errors import UserError
+from launch import cli
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  help_string="Path of the config file; --config.KEY=VALUE changes a value.",
+  lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Directory of the run; give it again to continue."
+)
+
+
+def run(main):
+  """Calls main(config, workdir) with what the flags say, and exits."""
+
+  def call(argv):
+    if len(argv) > 1:
+      raise UserError(f"unexpected argument {argv[1]!r}; see --help")
+    return main(_CONFIG.value, _WORKDIR.value)
+
+  cli.run(lambda: app.run(call, flags_parser=_parse))
+
+
+def _parse(argv):
+  """Parses flags; whatever is wrong with them is a UserError."""
+  try:
+    left = flags.FLAGS(argv)
+    if any(flags.FLAGS[name].value for name in ("help", "helpshort")):
+      app.usage(shorthelp=True, exitcode=0, writeto_stdout=True)
+    for flag in (_CONFIG, _WORKDIR):
+      if flag.value is None:
+        raise UserError(f"--{flag.name} is needed; see --help")
+    _CONFIG.value.keys()  # raises if the file could not be read
+  except (UserError, flags.Error) as error:
+    raise UserError(str(error)) from error
+  except OSError as error:
+    reason = str(error).strip().splitlines()[-1].strip()
+    raise UserError(f"--config: {reason}") from error
+  except Exception as error:  # whatever a config file may do wrong
+    raise UserError(_unknown_key(argv) or f"--config: {error}") from error
+  return left
+
+
+def _unknown_key(argv):
+  """What to say of the first override of a key that the config has not."""
+  words = [part for word in argv[1:] for part in word.split("=", 1)]
+  file = words[words.index("--config") + 1]
+  config = flags.FLAGS["config"].parser.parse(file)
+  for path in (word for word in words if word.startswith("--config.")):
+    node = config
+    for key in re.findall(r"[^.\[\]]+", path)[1:]:
+      keys = node.keys() if hasattr(node, "keys") else range(len(node))
+      key = int(key) if isinstance(keys, range) else key
+      if key not in keys:
+        return f"unknown key {path}; {nearest(str(key), map(str, keys))}"
+      node = node[key]
+  return None

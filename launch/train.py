@@ -1,0 +1,128 @@
+"""Trains a talker, or goes on where an earlier run of the command stopped.
+
+example:
+  python -m launch.train --config configs/demo.py --workdir runs/demo/talker \\
+    --config.data.tokens=runs/demo/tokens/train --config.run.steps=2000
+
+WORKDIR gets checkpoints/, config.json, tokenizer/, metrics.jsonl and
+tensorboard/. Ctrl-C or SIGTERM saves first; run the same command to continue.
+"""
+
+import dataclasses
+
+import jax
+from absl import flags
+
+from data_pipelines.batches import DataConfig, TalkerBatches
+from data_pipelines.shards import open_dataset
+from eartalk_jax import objective
+from eartalk_jax.checkpoint import claim_workdir
+from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax.config import from_config, to_dict
+from eartalk_jax.errors import UserError
+from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.talker import Talker
+from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
+from eartalk_jax.training import FREE, RunConfig, fit
+from launch import configured
+
+# Places and speeds: fingerprints say whether the same things are there.
+_FREE = (
+  "tokenizer",
+  "data.tokens",
+  "data.threads",
+  "data.prefetch",
+  *(f"run.{name}" for name in FREE),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+  """A whole config file; `tokenizer` is the directory of one."""
+
+  tokenizer: str
+  model: TalkerConfig
+  data: DataConfig
+  run: RunConfig
+
+
+def train(config, workdir):
+  """Checks that everything fits together, then trains to the end.
+
+  Raises:
+    UserError: something does not fit; the message says what.
+  """
+  use_compile_cache()
+  config = from_config(TrainConfig, config)
+  tokenizer = load_tokenizer(config.tokenizer)
+  dataset = open_dataset(config.data.tokens, "tokens")
+  check_tokens(config, tokenizer, dataset)
+  batches = TalkerBatches(
+    dataset,
+    config.data,
+    config.model.controls,
+    config.model.audio,
+    config.run.batch_size,
+    config.run.seed,
+    jax.process_index(),
+    jax.process_count(),
+  )
+  fingerprint = {
+    "model": to_dict(config.model),
+    "tokenizer": tokenizer.fingerprint,
+  }
+  if jax.process_index() == 0:
+    resolved = to_dict(config) | {
+      "fingerprints": {
+        "tokenizer": tokenizer.fingerprint,
+        "tokens": dataset.fingerprint,
+      }
+    }
+    claim_workdir(workdir, resolved, _FREE)
+    save_tokenizer(f"{workdir}/tokenizer", tokenizer)
+  model = Talker(config.model)
+  init_params = objective.init_params(model)
+  _tell(init_params, dataset, batches)
+  fit(
+    config.run,
+    init_params=init_params,
+    loss_fn=objective.talker_loss(model),
+    diagnose=objective.talker_diagnostics(model),
+    batches=batches,
+    workdir=workdir,
+    fingerprint=fingerprint,
+  )
+
+
+def check_tokens(config, tokenizer, dataset):
+  """Raises UserError unless tokenizer, tokens and model belong together."""
+  tokens = config.data.tokens
+  if dataset.manifest["tokenizer_fingerprint"] != tokenizer.fingerprint:
+    raise UserError(
+      f"{tokens} was made with another tokenizer than {config.tokenizer}; "
+      "set config.tokenizer to the one it was made with, or run "
+      "launch.tokenize again"
+    )
+  shape = tuple(dataset.manifest["latent_shape"])
+  if shape != config.model.latent_shape:
+    raise UserError(
+      f"config: model.latent_shape is {config.model.latent_shape}, but "
+      f"{tokens} has latents of {shape}; set it to that"
+    )
+
+
+def _tell(init_params, dataset, batches):
+  shapes = jax.eval_shape(init_params, jax.random.key(0))
+  count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+  short = f", {batches.skipped} too short" if batches.skipped else ""
+  devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+  print(
+    f"{count / 1e6:.1f} M parameters on {devices}; "
+    f"{len(dataset.source)} clips{short}",
+    flush=True,
+  )
+
+
+if __name__ == "__main__":
+  flags.adopt_module_key_flags(configured)  # so that --help shows them
+  configured.run(train)
