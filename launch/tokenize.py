@@ -1,0 +1,44 @@
+"""Turns a frames dataset into a token dataset."""
+
+import argparse
+import time
+
+from data_pipelines.shards import open_dataset
+from data_pipelines.tokenize import tokenize
+from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax.tokenizer import load_tokenizer
+from launch.cli import run
+
+_EPILOG = """example:
+  python -m launch.tokenize --input runs/demo/frames/train \\
+    --tokenizer runs/demo/tokenizer/tokenizer --out runs/demo/tokens/train
+
+Run again after an interruption, the command goes on where it was.
+"""
+
+
+def main():
+  """Encodes every clip, shard by shard."""
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.tokenize",
+    description=__doc__,
+    epilog=_EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument("--input", required=True, help="frames dataset")
+  parser.add_argument("--tokenizer", required=True, help="trained tokenizer")
+  parser.add_argument("--out", required=True, help="folder of the tokens")
+  args = parser.parse_args()
+  use_compile_cache()
+  tokenizer = load_tokenizer(args.tokenizer)
+  began = time.monotonic()
+  manifest = tokenize(open_dataset(args.input, "frames"), tokenizer, args.out)
+  seconds = time.monotonic() - began
+  print(
+    f"{args.out}: {manifest['clips']} clips, {manifest['frames']} pictures, "
+    f"{manifest['frames'] / seconds:.0f} pictures/s"
+  )
+
+
+if __name__ == "__main__":
+  run(main)
