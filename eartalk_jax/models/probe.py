@@ -28,7 +28,7 @@ class ProbeConfig:
   size: int
   tracks: tuple[tuple[str, int], ...]
   classes: tuple[tuple[str, int], ...]
-  widths: tuple[int, ...] = (32, 64, 96, 128)
+  widths: tuple[int, ...] = (16, 32, 64, 128)
   hidden: int = 192
 
 
