@@ -1,0 +1,167 @@
+"""Generates videos for an evaluation: many clips at once, as one batch.
+
+Dimension key:  B clips, T frames, A mel steps, F mel bins, K control numbers.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from eartalk_jax.audio import SILENCE
+from eartalk_jax.counting import counting
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+  """One video to generate.
+
+  Attributes:
+    portrait_YX3: of whom.
+    mel_TAF: what is said.
+    controls: {name: value_TK}; what is absent is not given.
+  """
+
+  portrait_YX3: np.ndarray
+  mel_TAF: np.ndarray
+  controls: dict
+
+
+def generate(generator, orders, seed, what):
+  """Generates every order: a list of uint8 [T, Y, X, 3].
+
+  Args:
+    generator: see `eartalk_jax.generate`.
+    orders: the videos, of any lengths.
+    seed: the noise of video i is that of seed + i.
+    what: name of the work, for the progress.
+  """
+  lengths = [len(order.mel_TAF) for order in orders]
+  longest = max(lengths)
+  names = sorted({name for order in orders for name in order.controls})
+  controls, given = {}, {}
+  for name in names:
+    controls[name], given[name] = _column(orders, name, longest)
+  chunks = generator.generate(
+    np.stack([order.portrait_YX3 for order in orders]),
+    np.stack([_longer(o.mel_TAF, longest, SILENCE) for o in orders]),
+    controls,
+    given,
+    seeds=[seed + index for index in range(len(orders))],
+  )
+  frames = []
+  with counting(what, longest * len(orders), "frames") as advance:
+    for chunk_BTYX3 in chunks:
+      frames.append(np.asarray(chunk_BTYX3))
+      advance(len(orders) * frames[-1].shape[1])
+  frames_BTYX3 = np.concatenate(frames, 1)
+  return [video[:t] for video, t in zip(frames_BTYX3, lengths, strict=True)]
+
+
+def _column(orders, name, frames):
+  """One control of all orders: value [B, T, K] and given [B, T]."""
+  size = next(o.controls[name].shape[1] for o in orders if name in o.controls)
+  value_BTK = np.zeros((len(orders), frames, size), np.float32)
+  given_BT = np.zeros((len(orders), frames), bool)
+  for row, order in enumerate(orders):
+    if name in order.controls:
+      length = len(order.controls[name])
+      value_BTK[row, :length] = order.controls[name]
+      given_BT[row, :length] = True
+  return value_BTK, given_BT
+
+
+def _longer(mel_TAF, frames, fill):
+  missing = frames - len(mel_TAF)
+  return np.pad(mel_TAF, ((0, missing), (0, 0), (0, 0)), constant_values=fill)
+
+
+def known_controls(generator, clip):
+  """The clip's own tracks that the model takes; never the mouth."""
+  return {
+    control.name: clip.tracks[control.name]
+    for control in generator.config.controls
+    if control.name in clip.tracks and control.name != "mouth"
+  }
+
+
+def own_orders(generator, clips):
+  """Each clip again: own portrait, own speech, own controls."""
+  return [
+    Order(clip.portrait_YX3, clip.mel_TAF, known_controls(generator, clip))
+    for clip in clips
+  ]
+
+
+def driver_of(index, clips):
+  """Number of the clip whose speech is the wrong one for clip `index`."""
+  return (index + len(clips) // 2) % len(clips)
+
+
+def wrong_audio_orders(generator, clips):
+  """Each clip with another clip's speech; as long as the shorter of both."""
+  orders = []
+  for index, clip in enumerate(clips):
+    mel_TAF = clips[driver_of(index, clips)].mel_TAF[: len(clip.mel_TAF)]
+    controls = {
+      name: value_TK[: len(mel_TAF)]
+      for name, value_TK in known_controls(generator, clip).items()
+    }
+    orders.append(Order(clip.portrait_YX3, mel_TAF, controls))
+  return orders
+
+
+@dataclasses.dataclass(frozen=True)
+class LongStream:
+  """A stream of the speech of several clips.
+
+  The last tenth repeats the first tenth's speech and controls, so that the two
+  are compared on the same words. The controls swing through those of the own
+  clip, forward and backward.
+
+  Attributes:
+    order: what to generate.
+    mouth_TK: the truth of the speech.
+  """
+
+  order: Order
+  mouth_TK: np.ndarray
+
+
+def long_streams(generator, clips, frames, count):
+  """At most `count` streams of `frames` frames, each from another clip.
+
+  Only clips that have a mouth track are used; there may be none.
+  """
+  clips = [clip for clip in clips if "mouth" in clip.tracks]
+  starts = range(min(count, len(clips)))
+  return [
+    _long_stream(generator, clips[start:] + clips[:start], frames)
+    for start in starts
+  ]
+
+
+def _long_stream(generator, clips, frames):
+  """The stream that starts with the portrait and the speech of clips[0]."""
+  tenth = frames // 10
+  middle = frames - tenth
+  enough = -(-middle // min(len(clip.mel_TAF) for clip in clips))
+  spoken = [clips[i % len(clips)] for i in range(enough)]
+  mel_TAF = np.concatenate([clip.mel_TAF for clip in spoken])[:middle]
+  mouth_TK = np.concatenate([clip.tracks["mouth"] for clip in spoken])[:middle]
+  swing_T = _swing(len(clips[0].mel_TAF), middle)
+  controls = {
+    name: _closed(value_TK[swing_T], tenth)
+    for name, value_TK in known_controls(generator, clips[0]).items()
+  }
+  order = Order(clips[0].portrait_YX3, _closed(mel_TAF, tenth), controls)
+  return LongStream(order, _closed(mouth_TK, tenth))
+
+
+def _closed(series_T, tenth):
+  return np.concatenate([series_T, series_T[:tenth]])
+
+
+def _swing(period, frames):
+  """0 .. period-1 .. 0 .. : forward and backward."""
+  there_and_back = np.r_[np.arange(period), np.arange(period - 2, 0, -1)]
+  return np.resize(there_and_back, frames)

@@ -1,0 +1,146 @@
+"""Faces and generators so simple that every figure is known beforehand.
+
+A picture is one colour, the identity, with two squares on it: one as bright as
+the mouth is open, one as bright as the head is turned. The speech's first mel
+number is the opening.
+"""
+
+import types
+
+import numpy as np
+
+from eartalk_jax.held_out import load_clips
+from eartalk_jax.models.probe import ProbeConfig
+
+SIZE = 16
+MOUTH = (slice(10, 15), slice(4, 12))
+YAW = (slice(1, 5), slice(4, 12))
+EMOTION = (slice(5, 9), slice(0, 4))
+CONTROLS = tuple(
+  types.SimpleNamespace(name=name, kind=kind, size=size)
+  for name, kind, size in (
+    ("pose", "continuous", 3),
+    ("emotion", "categorical", 3),
+  )
+)
+MANIFEST = {
+  "track_sizes": {"mouth": 3, "pose": 3, "emotion": 1},
+  "categories": {"emotion": ["neutral", "happy", "sad"]},
+}
+
+
+def draw(identity_YX3, mouth, yaw, emotion):
+  """One picture of somebody whose any picture is `identity_YX3`."""
+  picture_YX3 = identity_YX3.copy()
+  picture_YX3[MOUTH] = np.uint8(255 * np.clip(mouth, 0, 1))
+  picture_YX3[YAW] = np.uint8(127 * (1 + np.clip(yaw, -1, 1)))
+  picture_YX3[EMOTION] = np.uint8(100 * emotion)
+  return picture_YX3
+
+
+def records(count, frames=60, seed=0, has=True):
+  """Records as a frames dataset has them."""
+  rng = np.random.default_rng(seed)
+  return [_record(rng, index, frames, has) for index in range(count)]
+
+
+def _record(rng, index, frames, has):
+  mouth_TK = rng.uniform(0, 1, (frames, 3)).astype(np.float32)
+  pose_TK = rng.uniform(-1, 1, (frames, 3)).astype(np.float32)
+  emotion_TK = np.full((frames, 1), index % 3, np.float32)
+  mel_TAF = rng.normal(size=(frames, 4, 2)).astype(np.float32)
+  mel_TAF[:, 0, 0] = mouth_TK[:, 0]
+  identity_YX3 = np.zeros((SIZE, SIZE, 3), np.uint8)
+  identity_YX3[:] = rng.integers(0, 255, 3)
+  drawn = zip(mouth_TK, pose_TK, emotion_TK, strict=True)
+  pictures = [draw(identity_YX3, m[0], p[0], e[0]) for m, p, e in drawn]
+  tracks = {"mouth": mouth_TK, "pose": pose_TK, "emotion": emotion_TK}
+  return (
+    {"clip_id": f"clip {index}", "frames": np.stack(pictures), "mel": mel_TAF}
+    | {f"tracks/{name}": value for name, value in tracks.items()}
+    | {f"has/{name}": has for name in tracks}
+  )
+
+
+def clips(count, frames=60):
+  return load_clips(
+    records(count, frames), MANIFEST["track_sizes"], count, 50, 0
+  )
+
+
+class Pixels:
+  """A probe that reads the squares without error."""
+
+  config = ProbeConfig(
+    size=SIZE, tracks=(("mouth", 3), ("pose", 3)), classes=(("emotion", 3),)
+  )
+
+  def read(self, frames_TYX3):
+    def square(place):
+      return frames_TYX3[:, *place].mean((1, 2, 3)) / 255
+
+    zero_T = np.zeros(len(frames_TYX3))
+    return {
+      "mouth": np.stack([square(MOUTH), zero_T, zero_T], 1),
+      "pose": np.stack([square(YAW), zero_T, zero_T], 1),
+      "emotion": np.round(square(EMOTION) * 2.55)[:, None],
+    }
+
+
+class FakeGenerator:
+  """Draws what it hears and is told; or keeps still; or does not listen."""
+
+  config = types.SimpleNamespace(controls=CONTROLS)
+  tokenizer = types.SimpleNamespace(encode=lambda x: x, decode=lambda x: x)
+  size = SIZE
+  mel_bins = 2
+  categories = MANIFEST["categories"]
+
+  def __init__(self, kind="oracle"):
+    self.kind = kind
+    self.calls = []
+
+  def generate(
+    self,
+    portraits_BYX3,
+    mel_BTAF,
+    controls=None,
+    given=None,
+    seeds=None,
+    audio_guidance=1.0,
+    steps=None,
+    chunk=25,
+  ):
+    self.calls.append((controls, given, seeds, audio_guidance, steps))
+    pieces = [mel_BTAF] if hasattr(mel_BTAF, "shape") else mel_BTAF
+    start = 0
+    for piece_BTAF in pieces:
+      for at in range(0, piece_BTAF.shape[1], chunk):
+        part_BTAF = piece_BTAF[:, at : at + chunk]
+        yield self._chunk(portraits_BYX3, part_BTAF, controls or {}, start)
+        start += part_BTAF.shape[1]
+
+  def _chunk(self, portraits_BYX3, mel_BTAF, controls, start):
+    rng = np.random.default_rng(start)
+    rows, frames = mel_BTAF.shape[:2]
+    still_BTYX3 = np.repeat(portraits_BYX3[:, None], frames, 1)
+    if self.kind == "frozen":
+      return still_BTYX3
+    deaf = self.kind == "deaf"
+    zeros = np.zeros((rows, start + frames, 3))
+    pose = controls.get("pose", zeros)
+    emotion = controls.get("emotion", zeros)
+    return np.stack(
+      [
+        [
+          draw(
+            portraits_BYX3[row],
+            rng.uniform() if deaf else mel_BTAF[row, t, 0, 0],
+            pose[row, start + t, 0],
+            emotion[row, start + t, 0],
+          )
+          for t in range(frames)
+        ]
+        for row in range(rows)
+      ]
+    )
