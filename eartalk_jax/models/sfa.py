@@ -45,10 +45,10 @@ class LayerCache:
   def empty(cls, sink_k_BNHK, sink_v_BNHK, window):
     """A cache that holds only the sink, whose keys come un-rotated."""
     b, n, h, k = sink_k_BNHK.shape
-    ring_BWNHK = jnp.zeros((b, window, n, h, k), sink_k_BNHK.dtype)
+    ring = (b, window, n, h, k)
     return cls(
-      k_BWNHK=ring_BWNHK,
-      v_BWNHK=ring_BWNHK,
+      k_BWNHK=jnp.zeros(ring, sink_k_BNHK.dtype),
+      v_BWNHK=jnp.zeros(ring, sink_v_BNHK.dtype),
       sink_k_BNHK=rotate(sink_k_BNHK, sink_position(window)),
       sink_v_BNHK=sink_v_BNHK,
     )

@@ -1,0 +1,249 @@
+"""From a trained run to video: portraits and log-mel features to pictures.
+
+Dimension key: B streams, T frames (t of a chunk), A mel steps in a frame, F mel
+bins, K size of a control, Y X picture, h w C latent frame.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eartalk_jax import objective, streaming
+from eartalk_jax.audio import SILENCE
+from eartalk_jax.checkpoint import load_ema
+from eartalk_jax.config import from_config, nearest
+from eartalk_jax.errors import UserError
+from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.talker import Talker
+from eartalk_jax.tokenizer import Tokenizer, load_tokenizer
+
+
+def load_generator(workdir):
+  """Opens the run in `workdir`: its EMA weights, its tokenizer, its config.
+
+  Raises:
+    UserError: there is no finished save, or its parts do not fit together.
+  """
+  workdir = pathlib.Path(workdir)
+  path = workdir / "config.json"
+  if not path.is_file():
+    raise UserError(
+      f"{workdir} is not the work directory of a run (no config.json); give "
+      "the --workdir of python -m launch.train"
+    )
+  try:
+    config = json.loads(path.read_text())["model"]
+  except (ValueError, KeyError, TypeError):
+    raise UserError(f"{path} is damaged; copy it again") from None
+  model = Talker(from_config(TalkerConfig, config))
+  tokenizer = load_tokenizer(workdir / "tokenizer")
+  if tuple(tokenizer.latent_shape) != tuple(model.cfg.latent_shape):
+    raise UserError(
+      f"{workdir}/tokenizer makes latents {tokenizer.latent_shape}, but the "
+      f"model reads {model.cfg.latent_shape}; restore the tokenizer folder "
+      "that training put there"
+    )
+  shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  step, params = load_ema(workdir, shapes)
+  return Generator(model, streaming.prepare(params), tokenizer, step)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Generator:
+  """A model ready to make video.
+
+  Attributes:
+    model: the Talker.
+    weights: its parameters, from `streaming.prepare`.
+    tokenizer: makes pictures of latents.
+    trained_steps: how long the model was trained.
+  """
+
+  model: Talker
+  weights: dict
+  tokenizer: Tokenizer
+  trained_steps: int
+
+  @property
+  def config(self):
+    """The model's TalkerConfig."""
+    return self.model.cfg
+
+  @property
+  def size(self):
+    """Side of the pictures, in pixels."""
+    return self.tokenizer.config.size
+
+  @property
+  def mel_bins(self):
+    """Mel bins that the model was trained on."""
+    return self.config.audio.bins
+
+  def generate(
+    self,
+    portraits_BYX3,
+    mel_BTAF,
+    controls=None,
+    given=None,
+    seeds=None,
+    audio_guidance=1.0,
+    steps=None,
+    chunk=25,
+  ):
+    """Makes the video of every stream, a chunk at a time, in constant memory.
+
+    Args:
+      portraits_BYX3: uint8, of `size`.
+      mel_BTAF: log-mel features, or an iterator of pieces of them along T.
+      controls: {name: value_BTK}; a category is its index, K = 1. A control
+        that is not named is not given.
+      given: {name: bool_BT}; where False, the control is not given. True
+        everywhere for names it leaves out.
+      seeds: one int for each stream; 0, 1, ... unless given.
+      audio_guidance: 1 is none; more follows the audio harder, at twice the
+        work.
+      steps: sampling steps of the head; the config's unless given.
+      chunk: frames in one compiled call.
+
+    Yields:
+      frames_BtYX3 uint8, t <= chunk; T frames in all.
+
+    Raises:
+      UserError: an unknown control, or arrays that do not fit.
+    """
+    portraits_BYX3 = np.asarray(portraits_BYX3)
+    rows = len(portraits_BYX3)
+    seeds = range(rows) if seeds is None else seeds
+    controls, given = controls or {}, given or {}
+    specs = {control.name: control for control in self.config.controls}
+    for name in {**controls, **given}:
+      if name not in specs:
+        raise UserError(f"unknown control {name!r}; {nearest(name, specs)}")
+    state = self._open(portraits_BYX3, np.asarray(seeds, np.uint32))
+    audio = self.config.audio
+    guidance_B = None
+    if audio_guidance != 1.0:
+      guidance_B = jnp.full(rows, audio_guidance, jnp.float32)
+    start = 0
+    for context_BTF in contexts(mel_BTAF, audio.past, audio.ahead, chunk):
+      frames = context_BTF.shape[1]
+      span = slice(start, start + frames)
+      signals = {
+        "audio": context_BTF,
+        "audio_given": np.ones((rows, frames), bool),
+        "controls": {
+          name: _control_signal(
+            spec, controls.get(name), given.get(name), span, rows
+          )
+          for name, spec in specs.items()
+        },
+      }
+      signals = jax.tree.map(lambda x: _time_major(x, chunk), signals)
+      state, frames_TBYX3 = self._chunk(
+        self.weights, self.tokenizer.params, state, signals, guidance_B, steps
+      )
+      yield np.moveaxis(np.asarray(frames_TBYX3[:frames]), 0, 1)
+      start += frames
+
+  def _open(self, portraits_BYX3, seeds):
+    latents_BhwC = self.tokenizer.encode(portraits_BYX3[:, None])[:, 0]
+    key_B = jax.vmap(jax.random.key)(seeds)
+    stream = streaming.init(
+      self.model, self.weights, jnp.asarray(latents_BhwC), key_B
+    )
+    return stream, self.tokenizer.init_decode(len(portraits_BYX3))
+
+  @functools.cached_property
+  def _chunk(self):
+    """Compiled: states and a chunk of signals -> states and uint8 pictures."""
+
+    @functools.partial(
+      jax.jit, static_argnames=("steps",), donate_argnames=("state",)
+    )
+    def chunk(weights, decoder, state, signals, guidance_B, steps):
+      tokenizer = dataclasses.replace(self.tokenizer, params=decoder)
+
+      def frame(state, signals):
+        stream, decode = state
+        stream, latent_BhwC = streaming.step(
+          self.model, weights, stream, signals, steps, guidance_B
+        )
+        decode, frames_BtYX3 = tokenizer.decode_step(decode, latent_BhwC)
+        frames_BtYX3 = jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)
+        return (stream, decode), frames_BtYX3
+
+      state, frames_TBtYX3 = jax.lax.scan(frame, state, signals)
+      frames_TtBYX3 = jnp.moveaxis(frames_TBtYX3, 1, 2)
+      return state, frames_TtBYX3.reshape(-1, *frames_TtBYX3.shape[2:])
+
+    return chunk
+
+
+def _control_signal(spec, value_BTK, given_BT, span, rows):
+  """One control over a span of frames, as the model takes it, batch first."""
+  size = spec.size if spec.kind == "continuous" else 1
+  frames = span.stop - span.start
+  if value_BTK is None:
+    value_BtK = np.zeros((rows, frames, size), np.float32)
+    return {"value": value_BtK, "given": np.zeros((rows, frames), bool)}
+  value_BtK = np.asarray(value_BTK, np.float32)[:, span]
+  if value_BtK.shape != (rows, frames, size):
+    raise UserError(
+      f"control {spec.name!r} has shape {np.shape(value_BTK)}; {rows} streams "
+      f"of at least {span.stop} frames of {size} numbers are needed"
+    )
+  if given_BT is None:
+    return {"value": value_BtK, "given": np.ones((rows, frames), bool)}
+  return {"value": value_BtK, "given": np.asarray(given_BT)[:, span]}
+
+
+def _time_major(x_BT, chunk):
+  """[B t ...] -> [chunk B ...]: filled up, so that one compilation serves."""
+  x_TB = np.moveaxis(x_BT, 1, 0)
+  return np.pad(x_TB, [(0, chunk - len(x_TB))] + [(0, 0)] * (x_TB.ndim - 1))
+
+
+def contexts(mel_BTAF, past, ahead, chunk):
+  """Cuts features into chunks of frames with their neighbours joined.
+
+  Args:
+    mel_BTAF: features [B T A F], or an iterator of pieces of them.
+    past, ahead: neighbours on either side; outside there is digital silence.
+    chunk: frames in a chunk; the last may be shorter.
+
+  Yields:
+    [B t F'] as `audio.frame_context` would give for the whole, t <= chunk.
+  """
+  pieces = [mel_BTAF] if hasattr(mel_BTAF, "shape") else mel_BTAF
+  waiting = None
+
+  def ready(limit):
+    """Contexts of the first frames whose look-ahead is known."""
+    frames = min(waiting.shape[1] - past - ahead, limit)
+    index_tP = np.arange(frames)[:, None] + np.arange(past + 1 + ahead)
+    context = waiting[:, index_tP]
+    return context.reshape(len(waiting), frames, -1)
+
+  def silence(like, frames):
+    shape = (like.shape[0], frames, *like.shape[2:])
+    return np.full(shape, SILENCE, np.float32)
+
+  for piece in pieces:
+    piece = np.asarray(piece, np.float32)
+    if waiting is None:
+      waiting = silence(piece, past)
+    waiting = np.concatenate([waiting, piece], axis=1)
+    while waiting.shape[1] - past - ahead >= chunk:
+      yield ready(chunk)
+      waiting = waiting[:, chunk:]
+  if waiting is None:
+    return
+  waiting = np.concatenate([waiting, silence(waiting, ahead)], axis=1)
+  while waiting.shape[1] > past + ahead:
+    yield ready(chunk)
+    waiting = waiting[:, chunk:]

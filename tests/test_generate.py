@@ -1,0 +1,118 @@
+"""From a run to video: chunks, contexts, controls, and what is refused."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import talkers
+
+from eartalk_jax import generate, streaming
+from eartalk_jax.audio import frame_context
+from eartalk_jax.config import to_dict
+from eartalk_jax.errors import UserError
+from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.tokenizer import Tokenizer
+
+T = 11
+
+
+@pytest.fixture(scope="module")
+def generator():
+  model, params = talkers.talker()
+  config = TokenizerConfig(
+    size=32,
+    patch=8,
+    channels=2,
+    width=16,
+    heads=2,
+    encoder_depth=1,
+    decoder_depth=1,
+  )
+  pictures = jnp.zeros((1, 32, 32, 3))
+  decoder = Autoencoder(config).init(jax.random.key(0), pictures)["params"]
+  tokenizer = Tokenizer(
+    config, decoder, np.zeros(2, np.float32), np.ones(2, np.float32)
+  )
+  return generate.Generator(model, streaming.prepare(params), tokenizer, 0)
+
+
+@pytest.fixture(scope="module")
+def inputs():
+  rng = np.random.default_rng(0)
+  return {
+    "portraits_BYX3": rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8),
+    "mel_BTAF": rng.normal(size=(2, T, 4, 5)).astype(np.float32),
+    "controls": {"pose": rng.normal(size=(2, T, 3)).astype(np.float32)},
+  }
+
+
+def _video(generator, inputs, **changes):
+  return np.concatenate(
+    list(generator.generate(**{**inputs, **changes})), axis=1
+  )
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 5, 11, 25])
+def test_chunks_of_any_length_give_the_same_bits(generator, inputs, chunk):
+  want = _video(generator, inputs, chunk=3)
+  got = _video(generator, inputs, chunk=chunk)
+  assert got.shape == (2, T, 32, 32, 3)
+  np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("pieces", [[11], [1] * 11, [3, 0, 7, 1]])
+@pytest.mark.parametrize("chunk", [1, 4, 30])
+def test_contexts_of_pieces_equal_those_of_the_whole(inputs, pieces, chunk):
+  mel_BTAF = inputs["mel_BTAF"]
+  cuts = np.split(mel_BTAF, np.cumsum(pieces)[:-1], axis=1)
+  got = list(generate.contexts(iter(cuts), past=3, ahead=2, chunk=chunk))
+  assert all(piece.shape[1] == chunk for piece in got[:-1])
+  want = np.stack([frame_context(mel, 3, 2) for mel in mel_BTAF])
+  np.testing.assert_array_equal(np.concatenate(got, axis=1), want)
+
+
+def test_a_control_acts_from_its_frame_on(generator, inputs):
+  pose = inputs["controls"]["pose"].copy()
+  pose[:, 6:] += 3.0
+  before = _video(generator, inputs)
+  after = _video(generator, inputs, controls={"pose": pose})
+  np.testing.assert_array_equal(before[:, :6], after[:, :6])
+  assert np.any(before[:, 6:] != after[:, 6:])
+
+
+def test_a_control_not_given_is_a_control_left_out(generator, inputs):
+  never = {"pose": np.zeros((2, T), bool)}
+  np.testing.assert_array_equal(
+    _video(generator, inputs, given=never),
+    _video(generator, inputs, controls={}),
+  )
+
+
+def test_wrong_controls_are_named(generator, inputs):
+  pose = inputs["controls"]["pose"]
+  with pytest.raises(UserError, match="did you mean pose"):
+    _video(generator, inputs, controls={"poes": pose})
+  with pytest.raises(UserError, match="pose.*11 frames"):
+    _video(generator, inputs, controls={"pose": pose[:, :5]})
+
+
+def test_no_new_compilation_after_the_first_chunk(generator, inputs):
+  _video(generator, inputs, chunk=4)
+  before = generator._chunk._cache_size()
+  _video(generator, inputs, chunk=4, controls={}, seeds=[5, 6])
+  _video(generator, inputs, chunk=4, mel_BTAF=inputs["mel_BTAF"][:, :3])
+  assert generator._chunk._cache_size() == before
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+  with pytest.raises(UserError, match="config.json"):
+    generate.load_generator(tmp_path)
+  (tmp_path / "config.json").write_text("{")
+  with pytest.raises(UserError, match="damaged"):
+    generate.load_generator(tmp_path)
+  config = {"model": to_dict(talkers.TINY)}
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  with pytest.raises(UserError, match="tokenizer"):
+    generate.load_generator(tmp_path)
