@@ -1,0 +1,110 @@
+"""Small media files for the tests, made with PyAV."""
+
+import dataclasses
+import fractions
+
+import av
+import numpy as np
+
+_TICKS = 90_000
+
+
+@dataclasses.dataclass
+class Clip:
+  """What to write; `times` are seconds, `audio` float [channels, S]."""
+
+  pictures: np.ndarray | list
+  times: np.ndarray
+  audio: np.ndarray | None
+  rate: int = 16_000
+  video_codec: str = "libx264"
+  audio_codec: str = "aac"
+  audio_start: float = 0.0
+  options: dict = dataclasses.field(default_factory=dict)
+
+
+def write(path, clip):
+  """Writes the clip; the container follows from the file's name."""
+  with av.open(str(path), "w", options=clip.options) as container:
+    streams = []
+    if len(clip.times) or clip.pictures is not None:
+      streams.append(_video_stream(container, clip))
+    if clip.audio is not None:
+      streams.append(_audio_stream(container, clip))
+    packets = [p for stream, frames in streams for p in _encode(stream, frames)]
+    for packet in sorted(packets, key=lambda p: p.dts * p.time_base):
+      container.mux(packet)
+  return path
+
+
+def _encode(stream, frames):
+  for frame in [*frames, None]:
+    yield from stream.encode(frame)
+
+
+def _video_stream(container, clip):
+  stream = container.add_stream(clip.video_codec, rate=25)
+  height, width = np.asarray(clip.pictures[0]).shape[:2]
+  stream.width, stream.height = width, height
+  stream.pix_fmt = "yuv420p"
+  stream.time_base = fractions.Fraction(1, _TICKS)
+  stream.codec_context.time_base = stream.time_base
+  if clip.video_codec == "libx264":
+    stream.options = {"preset": "ultrafast", "crf": "18"}
+  frames = []
+  for time, picture in zip(clip.times, clip.pictures, strict=True):
+    frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
+    frame.pts, frame.time_base = round(time * _TICKS), stream.time_base
+    frames.append(frame)
+  return stream, frames
+
+
+def _audio_stream(container, clip):
+  channels = len(clip.audio)
+  layout = {1: "mono", 2: "stereo"}[channels]
+  stream = container.add_stream(
+    clip.audio_codec, rate=clip.rate, layout=layout
+  )
+  frames = []
+  for start in range(0, clip.audio.shape[1], 1024):
+    piece = np.ascontiguousarray(
+      clip.audio[:, start : start + 1024], np.float32
+    )
+    frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+    frame.sample_rate = clip.rate
+    frame.pts = start + round(clip.audio_start * clip.rate)
+    frame.time_base = fractions.Fraction(1, clip.rate)
+    frames.append(frame)
+  return stream, frames
+
+
+def noise(seconds, rate=16_000, channels=1, seed=0):
+  """Noise at speech level, float32 [channels, S]."""
+  rng = np.random.default_rng(seed)
+  shape = (channels, round(seconds * rate))
+  return (0.1 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def numbered(count, width=64, height=64):
+  """Pictures that carry their number in the grey of their four quarters."""
+  pictures = np.zeros((count, height, width, 3), np.uint8)
+  for i in range(count):
+    digits = [i // 216 % 6, i // 36 % 6, i // 6 % 6, i % 6]
+    for digit, (y, x) in zip(
+      digits, [(0, 0), (0, 1), (1, 0), (1, 1)], strict=True
+    ):
+      ys = slice(y * height // 2, (y + 1) * height // 2)
+      xs = slice(x * width // 2, (x + 1) * width // 2)
+      pictures[i, ys, xs] = 30 + 36 * digit
+  return pictures
+
+
+def number(picture_YX3):
+  """Which of the `numbered` pictures it is."""
+  height, width = picture_YX3.shape[:2]
+  value = 0
+  for y, x in [(1, 1), (1, 3), (3, 1), (3, 3)]:
+    cy, cx = y * height // 4, x * width // 4
+    grey = picture_YX3[cy - 4 : cy + 4, cx - 4 : cx + 4].mean()
+    value = value * 6 + round((float(grey) - 30) / 36)
+  return value
