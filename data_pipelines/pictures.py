@@ -61,15 +61,13 @@ class PictureBatches:
       process_count: how many parts there are.
 
     Raises:
-      UserError: the dataset is empty, or the batch cannot be divided.
+      UserError: the batch cannot be divided.
     """
     if global_batch % (process_count * data.per_clip):
       raise UserError(
         f"config: batch_size {global_batch} is not a multiple of "
         f"data.per_clip {data.per_clip} x {process_count} processes"
       )
-    if not len(dataset.source):
-      raise UserError(f"{dataset.directory} has no clips; prepare some")
     self.fingerprint = {
       "version": _VERSION,
       "dataset": dataset.fingerprint,

@@ -1,39 +1,55 @@
-"""Trains a frame tokenizer and writes WORKDIR/tokenizer.
+"""Trains a frame tokenizer, or goes on where an earlier run stopped.
 
-  python -m launch.train_tokenizer --config configs/tokenizer_demo.py \
+example:
+  python -m launch.train_tokenizer --config configs/tokenizer_demo.py \\
     --workdir runs/demo/tokenizer --config.run.steps=500
 
-Run again after an interruption, the command goes on where it was.
+WORKDIR gets checkpoints/, config.json, metrics.jsonl, tensorboard/ and, at the
+end, tokenizer/ for launch.tokenize. Ctrl-C or SIGTERM saves first; run the
+same command to continue.
 """
 
 import dataclasses
 
 import jax
 import numpy as np
-from absl import app, flags, logging
-from ml_collections import config_flags
+from absl import flags
 
 from data_pipelines.pictures import PictureBatches, PictureConfig
 from data_pipelines.shards import open_dataset
 from eartalk_jax.checkpoint import claim_workdir
+from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.config import from_config, to_dict
+from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import TokenizerConfig
 from eartalk_jax.scores import psnr
 from eartalk_jax.tokenizer_training import ObjectiveConfig, train_tokenizer
 from eartalk_jax.training import FREE, RunConfig
-from launch import cli
+from launch import configured
 
-_CONFIG = config_flags.DEFINE_config_file("config", lock_config=True)
-_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
-flags.mark_flags_as_required(["config", "workdir"])
-
+# Places and speeds: the fingerprint says whether the same pictures are there.
+_FREE = (
+  "data.frames",
+  "data.held_out",
+  "data.threads",
+  "data.prefetch",
+  *(f"run.{name}" for name in FREE),
+)
 # Held-out pictures of each clip that the final PSNR is taken over.
 _PER_CLIP = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Settings:
-  """Everything configs/tokenizer*.py may say."""
+class TokenizerTraining:
+  """A whole config file.
+
+  Attributes:
+    model: of the autoencoder.
+    objective: of the loss.
+    data: what to read.
+    run: of the training.
+    statistics_pictures: training pictures that the normalisation is from.
+  """
 
   model: TokenizerConfig
   objective: ObjectiveConfig
@@ -42,39 +58,41 @@ class Settings:
   statistics_pictures: int
 
 
-def main(argv):
-  """Trains from the command line."""
-  del argv
-  logging.set_verbosity(logging.WARNING)
-  settings = from_config(Settings, _CONFIG.value)
-  data, run = settings.data, settings.run
-  dataset = open_dataset(data.frames, "frames")
-  held_out = open_dataset(data.held_out, "frames") if data.held_out else None
+def train(config, workdir):
+  """Trains to the end, writes the tokenizer and tells its held-out PSNR.
+
+  Raises:
+    UserError: something does not fit; the message says what.
+  """
+  use_compile_cache()
+  config = from_config(TokenizerTraining, config)
+  dataset = _open(config.data.frames, config.model.size)
+  held_out = config.data.held_out
+  held_out = _open(held_out, config.model.size) if held_out else None
   batches = PictureBatches(
     dataset,
-    data,
-    run.batch_size,
-    run.seed,
+    config.data,
+    config.run.batch_size,
+    config.run.seed,
     jax.process_index(),
     jax.process_count(),
   )
-  free = [f"run.{name}" for name in FREE]
-  free += ["data.held_out", "data.threads", "data.prefetch"]
-  claim_workdir(_WORKDIR.value, to_dict(settings), free)
+  if jax.process_index() == 0:
+    claim_workdir(workdir, to_dict(config), _FREE)
   tokenizer = train_tokenizer(
-    settings.model,
-    settings.objective,
-    run,
+    config.model,
+    config.objective,
+    config.run,
     batches,
-    settings.statistics_pictures,
-    _WORKDIR.value,
+    config.statistics_pictures,
+    workdir,
   )
   if tokenizer is None:
     return
-  print(f"{_WORKDIR.value}/tokenizer: {tokenizer.fingerprint[:12]}")
+  print(f"{workdir}/tokenizer: {tokenizer.fingerprint[:12]}", flush=True)
   if held_out is not None:
     decibels = held_out_psnr(tokenizer, held_out)
-    print(f"held-out PSNR: {decibels:.2f} dB ({data.held_out})")
+    print(f"held-out PSNR: {decibels:.2f} dB ({held_out.directory})")
 
 
 def held_out_psnr(tokenizer, dataset):
@@ -90,5 +108,20 @@ def held_out_psnr(tokenizer, dataset):
   return float(np.mean(scores))
 
 
+def _open(directory, size):
+  """A frames dataset whose pictures have that size."""
+  dataset = open_dataset(directory, "frames")
+  if not len(dataset.source):
+    raise UserError(f"{directory} has no clips; prepare some")
+  found = dataset.source[0]["frames"].shape[1]
+  if found != size:
+    raise UserError(
+      f"config: model.size is {size}, but {directory} has pictures of {found} "
+      f"px; set it to {found} or prepare them with --size {size}"
+    )
+  return dataset
+
+
 if __name__ == "__main__":
-  cli.run(lambda: app.run(main))
+  flags.adopt_module_key_flags(configured)  # so that --help shows them
+  configured.run(train)

@@ -1,0 +1,82 @@
+"""Random pictures: a pure function of seed and step, for any processes."""
+
+import itertools
+
+import numpy as np
+import pytest
+from frames import write_frames
+
+from data_pipelines.pictures import PictureBatches, PictureConfig
+from eartalk_jax.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+  return write_frames(tmp_path_factory.mktemp("frames"))
+
+
+def batches(dataset, seed=0, part=(0, 1), **settings):
+  data = PictureConfig(frames="", **settings)
+  return PictureBatches(dataset, data, 4, seed, *part)
+
+
+def take(source, count, start=0):
+  steps = itertools.islice(source.iterate(start), count)
+  return np.stack([batch["pictures_BYX3"] for batch in steps])
+
+
+def test_they_are_frames_of_the_clips(dataset):
+  known = {
+    frame.tobytes() for clip in dataset.source for frame in clip["frames"]
+  }
+  pictures_SBYX3 = take(batches(dataset), 12)
+  assert pictures_SBYX3.shape == (12, 4, 16, 16, 3)
+  assert pictures_SBYX3.dtype == np.uint8
+  seen = {picture.tobytes() for picture in pictures_SBYX3.reshape(48, -1)}
+  assert seen <= known
+  assert len(seen) > len(known) / 2
+
+
+def test_starting_late_gives_the_later_batches(dataset):
+  whole = take(batches(dataset), 9)
+  np.testing.assert_array_equal(take(batches(dataset), 5, start=4), whole[4:])
+  threaded = take(batches(dataset, threads=3, prefetch=2), 9)
+  np.testing.assert_array_equal(threaded, whole)
+  assert (take(batches(dataset, seed=1), 9) != whole).any()
+
+
+def test_processes_share_the_same_pictures(dataset):
+  whole = take(batches(dataset), 6).reshape(6, 4, -1)
+  parts = [take(batches(dataset, part=(p, 2)), 6) for p in range(2)]
+  parts = np.concatenate(parts, axis=1).reshape(6, 4, -1)
+  for one, other in zip(whole, parts, strict=True):
+    assert sorted(one.tolist()) == sorted(other.tolist())
+
+
+def test_several_pictures_can_be_of_one_clip(dataset):
+  clips = [
+    {frame.tobytes() for frame in clip["frames"]} for clip in dataset.source
+  ]
+  for batch in take(batches(dataset, per_clip=2), 5).reshape(5, 2, 2, -1):
+    for pair in batch:
+      names = {picture.tobytes() for picture in pair}
+      assert any(names <= clip for clip in clips)
+
+
+def test_a_batch_that_cannot_be_divided_is_refused(dataset):
+  with pytest.raises(UserError, match="not a multiple"):
+    batches(dataset, per_clip=3)
+  with pytest.raises(UserError, match="not a multiple"):
+    batches(dataset, part=(0, 3))
+
+
+def test_the_fingerprint_names_seed_data_and_choice(dataset, tmp_path):
+  other = write_frames(tmp_path, [[3]])
+  prints = [
+    batches(dataset).fingerprint,
+    batches(dataset, seed=1).fingerprint,
+    batches(dataset, per_clip=2).fingerprint,
+    batches(other).fingerprint,
+  ]
+  assert len({str(sorted(p.items())) for p in prints}) == 4
+  assert batches(dataset, threads=2).fingerprint == prints[0]

@@ -1,0 +1,155 @@
+"""From frame shards to token shards: content, reruns, stale folders."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from autoencoders import CONFIG, random_params
+from frames import write_frames
+
+from data_pipelines import tokenize as tokenize_module
+from data_pipelines.shards import open_dataset
+from data_pipelines.tokenize import tokenize
+from eartalk_jax.errors import UserError
+from eartalk_jax.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+  ones_C = np.ones(CONFIG.channels, np.float32)
+  return Tokenizer(CONFIG, random_params(), 0 * ones_C, ones_C)
+
+
+@pytest.fixture(scope="module")
+def frames(tmp_path_factory):
+  return write_frames(tmp_path_factory.mktemp("frames") / "frames")
+
+
+def written(directory):
+  """Name -> (bytes, time of writing) of all shards."""
+  paths = directory.glob("tokens-*")
+  return {p.name: (p.read_bytes(), p.stat().st_mtime_ns) for p in paths}
+
+
+def test_every_clip_is_kept_with_latents_for_pictures(
+  tmp_path, frames, tokenizer
+):
+  manifest = tokenize(frames, tokenizer, tmp_path / "tokens")
+  assert manifest["latent_shape"] == [2, 2, 4]
+  assert manifest["tokenizer_fingerprint"] == tokenizer.fingerprint
+  assert manifest["source_fingerprint"] == frames.fingerprint
+  assert manifest["source_dir"] == str(frames.directory)
+  assert manifest["mel_bins"] == 5
+  assert (manifest["clips"], manifest["frames"]) == (6, 34)
+  tokens = open_dataset(tmp_path / "tokens", "tokens")
+  assert len(tokens.source) == len(frames.source)
+  for index in range(len(frames.source)):
+    clip, record = frames.source[index], tokens.source[index]
+    expected = tokenizer.encode(clip["frames"][None])[0]
+    assert record["latents"].dtype == np.float16
+    np.testing.assert_allclose(
+      record["latents"], expected, rtol=2e-3, atol=2e-3
+    )
+    dropped = {"frames", "audio"}
+    assert record.keys() == clip.keys() - dropped | {"latents"}
+    for name in clip.keys() - dropped:
+      np.testing.assert_array_equal(record[name], clip[name])
+
+
+def test_clips_of_one_call_do_not_mix(tmp_path, frames, tokenizer, monkeypatch):
+  tokenize(frames, tokenizer, tmp_path / "together")
+  monkeypatch.setattr(tokenize_module, "_TOGETHER", 1)
+  tokenize(frames, tokenizer, tmp_path / "alone")
+  together = open_dataset(tmp_path / "together", "tokens").source
+  alone = open_dataset(tmp_path / "alone", "tokens").source
+  for index in range(len(together)):
+    np.testing.assert_allclose(
+      together[index]["latents"], alone[index]["latents"], atol=5e-3
+    )
+
+
+def test_a_rerun_writes_nothing(tmp_path, frames, tokenizer):
+  first = tokenize(frames, tokenizer, tmp_path)
+  before = written(tmp_path)
+  assert tokenize(frames, tokenizer, tmp_path) == first
+  assert written(tmp_path) == before
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bytes(
+  tmp_path, frames, tokenizer, monkeypatch
+):
+  whole = tokenize(frames, tokenizer, tmp_path / "whole")
+  write_shard = tokenize_module.shards.write_shard
+
+  def fail_at_second(path, *args):
+    if "00001" in path.name:
+      raise UserError("disk full")
+    return write_shard(path, *args)
+
+  monkeypatch.setattr(tokenize_module.shards, "write_shard", fail_at_second)
+  with pytest.raises(UserError, match="disk full"):
+    tokenize(frames, tokenizer, tmp_path / "parts")
+  with pytest.raises(UserError, match="no finished tokens"):
+    open_dataset(tmp_path / "parts", "tokens")
+  first = written(tmp_path / "parts")
+  assert len(first) == 1
+  monkeypatch.undo()
+  assert tokenize(frames, tokenizer, tmp_path / "parts") == whole
+  after = written(tmp_path / "parts")
+  assert first.items() <= after.items()
+  assert {name: content for name, (content, _) in after.items()} == {
+    name: content for name, (content, _) in written(tmp_path / "whole").items()
+  }
+
+
+def test_a_damaged_shard_is_made_again(tmp_path, frames, tokenizer):
+  tokenize(frames, tokenizer, tmp_path)
+  before = written(tmp_path)
+  path = sorted(tmp_path.glob("tokens-*"))[1]
+  content = bytearray(path.read_bytes())
+  content[len(content) // 2] ^= 1
+  path.write_bytes(content)
+  tokenize(frames, tokenizer, tmp_path)
+  after = written(tmp_path)
+  assert {n: c for n, (c, _) in after.items()} == {
+    n: c for n, (c, _) in before.items()
+  }
+
+
+def test_other_weights_or_pictures_are_refused(tmp_path, frames, tokenizer):
+  tokenize(frames, tokenizer, tmp_path / "tokens")
+  other = dataclasses.replace(tokenizer, std_C=2 * tokenizer.std_C)
+  with pytest.raises(UserError, match="stale: tokenizer was"):
+    tokenize(frames, other, tmp_path / "tokens")
+  fewer = write_frames(tmp_path / "fewer", [[3]])
+  with pytest.raises(UserError, match="stale: frames was"):
+    tokenize(fewer, tokenizer, tmp_path / "tokens")
+
+
+def test_a_folder_with_something_else_is_left_alone(
+  tmp_path, frames, tokenizer
+):
+  (tmp_path / "holiday.txt").write_text("mine")
+  with pytest.raises(UserError, match="not empty"):
+    tokenize(frames, tokenizer, tmp_path)
+  assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
+
+
+def test_pictures_of_another_size_are_refused(tmp_path, frames, tokenizer):
+  config = dataclasses.replace(CONFIG, size=24)
+  other = dataclasses.replace(
+    tokenizer, config=config, params=random_params(config)
+  )
+  with pytest.raises(UserError, match="--size 24"):
+    tokenize(frames, other, tmp_path / "tokens")
+
+
+def test_clips_that_a_filter_dropped_get_no_tokens(tmp_path, tokenizer):
+  frames = write_frames(tmp_path / "frames", dropped=[1, 2])
+  manifest = tokenize(frames, tokenizer, tmp_path / "tokens")
+  assert manifest["clips"] == 4
+  tokens = open_dataset(tmp_path / "tokens", "tokens")
+  names = [tokens.source[i]["clip_id"] for i in range(len(tokens.source))]
+  assert names == ["clip-0", "clip-3", "clip-4", "clip-5"]
+  assert len(json.loads((tmp_path / "tokens/job.json").read_text())) == 4

@@ -1,0 +1,175 @@
+"""The tokenizer object: normalisation, batching, its two files."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from autoencoders import CONFIG, random_params
+
+from configs import tokenizer as real_config
+from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
+from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
+from eartalk_jax.tokenizer_training import init_params
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+  mean_C = np.float32([0.5, -1, 0, 2])
+  std_C = np.float32([1, 2, 0.5, 3])
+  return Tokenizer(CONFIG, random_params(), mean_C, std_C)
+
+
+@pytest.fixture(scope="module")
+def frames_BTYX3():
+  rng = np.random.default_rng(1)
+  return rng.integers(0, 256, (2, 35, 16, 16, 3)).astype(np.uint8)
+
+
+def test_saved_and_loaded_it_is_bitwise_the_same(tmp_path, tokenizer):
+  save_tokenizer(tmp_path, tokenizer)
+  loaded = load_tokenizer(tmp_path)
+  jax.tree.map(np.testing.assert_array_equal, loaded.params, tokenizer.params)
+  np.testing.assert_array_equal(loaded.mean_C, tokenizer.mean_C)
+  np.testing.assert_array_equal(loaded.std_C, tokenizer.std_C)
+  assert loaded.config == tokenizer.config
+  assert loaded.fingerprint == tokenizer.fingerprint
+  names = sorted(path.name for path in tmp_path.iterdir())
+  assert names == ["tokenizer.json", "weights.safetensors"]
+
+
+def test_the_fingerprint_depends_on_every_weight_and_statistic(tokenizer):
+  leaves, tree = jax.tree.flatten(tokenizer.params)
+  seen = {tokenizer.fingerprint}
+  for number, leaf in enumerate(leaves):
+    changed = leaf.copy()
+    changed.flat[-1] = np.nextafter(changed.flat[-1], np.float32(9))
+    params = [*leaves[:number], changed, *leaves[number + 1 :]]
+    params = jax.tree.unflatten(tree, params)
+    seen.add(dataclasses.replace(tokenizer, params=params).fingerprint)
+  for name in ("mean_C", "std_C"):
+    value = getattr(tokenizer, name) + np.float32(1)
+    seen.add(dataclasses.replace(tokenizer, **{name: value}).fingerprint)
+  assert len(seen) == len(leaves) + 3
+
+
+def test_batches_equal_the_pure_forms_whatever_the_chunks(
+  tokenizer, frames_BTYX3
+):
+  pictures_BYX3 = frames_BTYX3.reshape(-1, 16, 16, 3) / np.float32(255)
+  pure_BhwC = tokenizer.apply_encode(pictures_BYX3)
+  latents_BThwC = tokenizer.encode(frames_BTYX3)
+  assert latents_BThwC.shape == (2, 35, 2, 2, 4)
+  assert latents_BThwC.dtype == np.float32
+  np.testing.assert_allclose(
+    latents_BThwC.reshape(-1, 2, 2, 4), pure_BhwC, atol=1e-5
+  )
+  parts = [frames_BTYX3[:, :1], frames_BTYX3[:, 1:20], frames_BTYX3[:, 20:]]
+  parts = [tokenizer.encode(part) for part in parts]
+  np.testing.assert_allclose(
+    np.concatenate(parts, axis=1), latents_BThwC, atol=1e-5
+  )
+  decoded_BTYX3 = tokenizer.decode(latents_BThwC)
+  assert decoded_BTYX3.dtype == np.uint8
+  assert decoded_BTYX3.shape == frames_BTYX3.shape
+  pure_BYX3 = tokenizer.apply_decode(pure_BhwC).reshape(decoded_BTYX3.shape)
+  np.testing.assert_allclose(decoded_BTYX3 / 255, pure_BYX3, atol=0.501 / 255)
+
+
+def test_normalisation_is_undone_by_decoding(tokenizer, frames_BTYX3):
+  pictures_BYX3 = frames_BTYX3[0, :3] / np.float32(255)
+  variables = {"params": tokenizer.params}
+  plain_BYX3 = Autoencoder(CONFIG).apply(variables, pictures_BYX3)
+  latents_BhwC = tokenizer.apply_encode(pictures_BYX3)
+  np.testing.assert_allclose(
+    tokenizer.apply_decode(latents_BhwC), np.clip(plain_BYX3, 0, 1), atol=1e-5
+  )
+  raw_BhwC, _ = Autoencoder(CONFIG).apply(
+    variables, pictures_BYX3, method="encode"
+  )
+  expected_BhwC = np.asarray(raw_BhwC) - tokenizer.mean_C[None, None, None]
+  np.testing.assert_allclose(
+    latents_BhwC, expected_BhwC / tokenizer.std_C[None, None, None], atol=1e-5
+  )
+
+
+def test_streaming_decodes_like_the_whole(tokenizer, frames_BTYX3):
+  latents_BThwC = tokenizer.encode(frames_BTYX3[:, :5])
+  step = jax.jit(tokenizer.decode_step)
+  state, frames = tokenizer.init_decode(2), []
+  for latents_BhwC in np.moveaxis(latents_BThwC, 1, 0):
+    state, frames_BTYX3 = step(state, latents_BhwC)
+    assert frames_BTYX3.shape[1] == tokenizer.stride
+    frames.append(frames_BTYX3)
+  frames_BTYX3 = jnp.round(jnp.concatenate(frames, 1) * 255)
+  whole_BTYX3 = tokenizer.decode(latents_BThwC).astype(np.float32)
+  # A value on the edge of rounding may fall to either side.
+  assert np.abs(frames_BTYX3 - whole_BTYX3).max() <= 1
+  assert np.mean(frames_BTYX3 != whole_BTYX3) < 1e-3
+
+
+def test_no_picture_sees_another(tokenizer, frames_BTYX3):
+  latents_BThwC = tokenizer.encode(frames_BTYX3)
+  changed_BTYX3 = frames_BTYX3.copy()
+  changed_BTYX3[0, 7] = 0
+  changed_BThwC = tokenizer.encode(changed_BTYX3)
+  differs_BT = (changed_BThwC != latents_BThwC).any((2, 3, 4))
+  assert differs_BT[0, 7] and differs_BT.sum() == 1
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "tokenizer.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "flipped"])
+def test_a_damaged_tokenizer_is_refused(tmp_path, tokenizer, name, damage):
+  save_tokenizer(tmp_path, tokenizer)
+  path = tmp_path / name
+  content = bytearray(path.read_bytes())
+  if damage == "missing":
+    path.unlink()
+  elif damage == "cut":
+    path.write_bytes(content[: len(content) // 2])
+  else:
+    place = -3 if name.startswith("weights") else content.index(b"finger") + 20
+    content[place] ^= 1
+    path.write_bytes(content)
+  with pytest.raises(UserError, match=r"damaged|no tokenizer"):
+    load_tokenizer(tmp_path)
+
+
+def test_a_tokenizer_of_another_version_is_refused(tmp_path, tokenizer):
+  save_tokenizer(tmp_path, tokenizer)
+  path = pathlib.Path(tmp_path) / "tokenizer.json"
+  path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
+  with pytest.raises(UserError, match="version 99"):
+    load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("size", [256, 512])
+def test_the_real_size_has_the_right_shapes(size):
+  settings = real_config.get_config().model.to_dict() | {"size": size}
+  config = from_config(TokenizerConfig, settings)
+  model = Autoencoder(config)
+  pictures_BYX3 = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)
+  params = jax.eval_shape(init_params(config), jax.random.key(0))
+  mean_BhwC, _ = jax.eval_shape(
+    lambda params, x: model.apply({"params": params}, x, method="encode"),
+    params,
+    pictures_BYX3,
+  )
+  assert mean_BhwC.shape == (2, size // 8, size // 8, 16)
+  assert mean_BhwC.dtype == jnp.float32
+  decoded_BYX3 = jax.eval_shape(
+    lambda params, x: model.apply({"params": params}, x), params, pictures_BYX3
+  )
+  assert decoded_BYX3.shape == pictures_BYX3.shape
+  count = sum(leaf.size for leaf in jax.tree.leaves(params))
+  assert 100e6 < count < 130e6
+
+
+def test_a_size_that_patches_do_not_fill_is_an_error():
+  with pytest.raises(UserError, match="multiple of patch"):
+    from_config(TokenizerConfig, dataclasses.asdict(CONFIG) | {"size": 20})
