@@ -1,0 +1,150 @@
+"""Makes a video: a portrait says what is heard in an audio file."""
+
+import argparse
+import pathlib
+
+import numpy as np
+
+from data_pipelines.portrait import load_portrait
+from data_pipelines.speech import count_frames, stream_mel, stream_samples
+from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax.controls import read_controls
+from eartalk_jax.counting import counting
+from eartalk_jax.errors import UserError
+from eartalk_jax.generate import load_generator
+from eartalk_jax.video import writing_video
+from launch import cli
+from launch.runs import tokens_manifest
+
+FPS = 25
+# Of the sound track; the model itself listens at 16 kHz.
+SOUND_RATE = 48_000
+
+_EPILOG = """example:
+  python -m launch.sample --checkpoint runs/demo/talker --portrait me.jpg \\
+    --audio speech.wav --out talking.mp4 --controls controls.json
+
+controls file (JSON), frames counted from 0 at 25 a second:
+  {"pose":    {"0": [0.3, 0, 0], "50": [-0.3, 0, 0], "75": null},
+   "emotion": {"0": "happy"},
+   "blink":   {"20": 1, "24": null}}
+A value holds until the next key of its control; null, and every frame before
+the first key, leaves it to the model. Pose is yaw, pitch, roll, gaze is x, y,
+all in [-1, 1]; blink is in [0, 1]; categories go by name.
+"""
+
+
+def make_video(generator, args, categories):
+  """Generates the video that the arguments ask for; returns its frames.
+
+  Args:
+    generator: see `eartalk_jax.generate`.
+    args: the command's arguments.
+    categories: function without arguments -> names of the categories; asked
+      only if there is a controls file.
+  """
+  portrait_YX3 = load_portrait(args.portrait, generator.size, args.faces)
+  frames = count_frames(args.audio)
+  controls, given = {}, {}
+  if args.controls:
+    controls, given = read_controls(
+      args.controls, generator.config.controls, categories(), frames
+    )
+  chunks = generator.generate(
+    portrait_YX3[None],
+    (mel_TAF[None] for mel_TAF in stream_mel(args.audio, generator.mel_bins)),
+    {name: value_TK[None] for name, value_TK in controls.items()},
+    {name: given_T[None] for name, given_T in given.items()},
+    seeds=[args.seed],
+    audio_guidance=args.audio_guidance,
+    steps=args.steps,
+  )
+  sound = _Sound(args.audio)
+  size_YX = (generator.size, generator.size)
+  with (
+    writing_video(args.out, size_YX, FPS, SOUND_RATE) as film,
+    counting("frames", frames, "frames") as advance,
+  ):
+    for chunk_BTYX3 in chunks:
+      for frame_YX3 in chunk_BTYX3[0]:
+        film.write(frame_YX3)
+      film.write_audio(sound.take(chunk_BTYX3.shape[1] * SOUND_RATE // FPS))
+      advance(chunk_BTYX3.shape[1])
+  return frames
+
+
+class _Sound:
+  """The audio file again, to be taken in pieces of any length."""
+
+  def __init__(self, path):
+    self._pieces = stream_samples(path, SOUND_RATE)
+    self._rest_S = np.zeros(0, np.float32)
+
+  def take(self, samples):
+    """The next samples; fewer at the end."""
+    pieces, length = [self._rest_S], len(self._rest_S)
+    while length < samples:
+      piece_S = next(self._pieces, None)
+      if piece_S is None:
+        break
+      pieces.append(piece_S)
+      length += len(piece_S)
+    joined_S = np.concatenate(pieces)
+    self._rest_S = joined_S[samples:]
+    return joined_S[:samples]
+
+
+def _arguments(argv):
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.sample",
+    description=__doc__,
+    epilog=_EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add("--checkpoint", required=True, help="work directory of launch.train")
+  add("--portrait", required=True, help="picture of whoever shall talk")
+  add("--audio", required=True, help="WAV, MP4 or any file with sound")
+  add("--out", required=True, help="the mp4 file to make")
+  add("--controls", help="JSON file, see below")
+  add("--seed", type=int, default=0, help="of the noise (default 0)")
+  add(
+    "--audio-guidance",
+    type=float,
+    default=1.0,
+    help="above 1 follows the audio harder, at twice the work (default 1)",
+  )
+  add("--steps", type=int, help="sampling steps per frame")
+  add(
+    "--faces",
+    default="cascade",
+    help="how to crop the portrait: cascade (find the face), whole (it is "
+    "cropped already), package.module:function (default cascade)",
+  )
+  args = parser.parse_args(argv)
+  if args.steps is not None and args.steps < 1:
+    raise UserError(f"--steps {args.steps}: at least 1 is needed")
+  if not 0 <= args.seed < 2**32:
+    raise UserError(f"--seed {args.seed}: give 0 to {2**32 - 1}")
+  return args
+
+
+def main(argv=None):
+  """The command."""
+  args = _arguments(argv)
+  for name in ("portrait", "audio", "controls"):
+    path = getattr(args, name)
+    if path and not pathlib.Path(path).is_file():
+      raise UserError(f"--{name} {path}: there is no such file")
+  use_compile_cache()
+  generator = load_generator(args.checkpoint)
+  frames = make_video(
+    generator,
+    args,
+    lambda: tokens_manifest(args.checkpoint)["categories"],
+  )
+  print(f"{args.out}: {frames} frames, {frames / FPS:.2f} s")
+
+
+if __name__ == "__main__":
+  cli.run(main)
