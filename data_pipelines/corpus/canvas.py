@@ -44,17 +44,20 @@ def _curve_basis(points, closed):
 
 def closed_curve(points_K2):
   """Smooth closed outline through the points."""
-  return _curve_basis(len(points_K2), True) @ points_K2
+  return _curve_basis(points_K2.shape[-2], True) @ points_K2
 
 
 def open_curve(points_K2):
   """Smooth line through the points, ends included."""
-  return _curve_basis(len(points_K2), False) @ points_K2
+  return _curve_basis(points_K2.shape[-2], False) @ points_K2
 
 
 def between(upper_K2, lower_K2):
-  """Outline of the region between two lines that run the same way."""
-  return np.concatenate([upper_K2, lower_K2[::-1]])
+  """Outline of the region between two lines that run the same way.
+
+  Works on stacks of lines [M K 2] as well, like the curves.
+  """
+  return np.concatenate([upper_K2, lower_K2[..., ::-1, :]], axis=-2)
 
 
 @functools.cache
@@ -64,8 +67,27 @@ def circle(points=16):
   return np.stack([np.cos(angle), np.sin(angle)], axis=1)
 
 
+@functools.cache
+def _codes(shapes, points):
+  """Path codes of `shapes` separate polygons of `points` points each."""
+  codes = np.full((shapes, points), Path.LINETO, Path.code_type)
+  codes[:, 0] = Path.MOVETO
+  return codes.ravel()
+
+
+def _path(points):
+  """One polygon [P 2], or several of equal length [M P 2], as one path."""
+  if points.ndim == 2:
+    return Path(points)
+  return Path(points.reshape(-1, 2), _codes(*points.shape[:2]))
+
+
 class Canvas:
-  """A picture to draw on."""
+  """A picture to draw on.
+
+  Shapes are one polygon [P 2] or several [M P 2], which then count as one:
+  where they overlap, a translucent colour is not applied twice.
+  """
 
   def __init__(self, width, height):
     self.width, self.height = width, height
@@ -75,33 +97,30 @@ class Canvas:
     self._pen = self._renderer.new_gc()
     self._pen.set_capstyle("round")
     self._pen.set_joinstyle("round")
-    self._plain = self._fill
     self._pixels_YX4 = np.asarray(self._renderer.buffer_rgba())
 
   def start(self, picture_YX4):
     """Begins a new picture on the given background, uint8."""
     self._pixels_YX4[:] = picture_YX4
 
-  def fill(self, outline_P2, colour):
-    """Fills a polygon; curves come from `closed_curve` and `between`."""
+  def fill(self, shape, colour):
+    """Fills a shape; curves come from `closed_curve` and `between`."""
     colour = (*colour, 1.0) if len(colour) == 3 else colour
-    self._renderer.draw_path(
-      self._fill, Path(outline_P2), _IDENTITY, tuple(colour)
-    )
+    self._renderer.draw_path(self._fill, _path(shape), _IDENTITY, tuple(colour))
 
-  def glow(self, outline_P2, colour, alpha, levels=5):
+  def glow(self, shape, colour, alpha, levels=3):
     """A soft patch: fades from `alpha` in its middle to nothing."""
-    middle_2 = outline_P2.mean(axis=0)
+    middle = shape.mean(axis=-2, keepdims=True)
     each = 1 - (1 - alpha) ** (1 / levels)
     for i in range(levels):
       size = 1 - i / levels
-      self.fill(middle_2 + (outline_P2 - middle_2) * size, (*colour, each))
+      self.fill(middle + (shape - middle) * size, (*colour, each))
 
-  def stroke(self, line_P2, width, colour):
-    """Draws a round-ended line of `width` pixels."""
+  def stroke(self, line, width, colour):
+    """Draws round-ended lines of `width` pixels."""
     self._pen.set_linewidth(width)
     self._pen.set_foreground(colour)
-    self._renderer.draw_path(self._pen, Path(line_P2), _IDENTITY)
+    self._renderer.draw_path(self._pen, _path(line), _IDENTITY)
 
   def mesh(self, corners_N32, colours_N33):
     """Triangles with colours given at their corners, opaque."""
@@ -112,15 +131,27 @@ class Canvas:
       self._fill, corners_N32, colours_N34, _IDENTITY
     )
 
-  def clip(self, outline_P2):
-    """Until `unclip`, fills and meshes only show inside the outline."""
-    self._fill = self._renderer.new_gc()
-    self._fill.set_linewidth(0)
-    self._fill.set_clip_path(TransformedPath(Path(outline_P2), _IDENTITY))
+  def layer(self):
+    """What was drawn since the canvas was made, for `paste` elsewhere."""
+    return self._pixels_YX4[::-1].copy()
+
+  def paste(self, layer_YX4):
+    """Puts a `layer` of a canvas of equal size onto the picture."""
+    self._renderer.draw_image(self._fill, 0, 0, layer_YX4)
+
+  def clip(self, shape):
+    """Until `unclip`, drawing only shows inside the shape."""
+    # The renderer tells clips apart by their address: the last one, which
+    # `self._clipped` still holds here, must not be freed before the new one
+    # exists.
+    self._clipped = TransformedPath(_path(shape), _IDENTITY)
+    self._fill.set_clip_path(self._clipped)
+    self._pen.set_clip_path(self._clipped)
 
   def unclip(self):
     """Ends `clip`."""
-    self._fill = self._plain
+    self._fill.set_clip_path(None)
+    self._pen.set_clip_path(None)
 
   def picture(self):
     """The picture so far, uint8 [Y X 4]; a view that later drawing changes."""

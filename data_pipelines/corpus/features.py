@@ -1,7 +1,8 @@
 """Eyes, brows, nose and mouth of one face in one pose.
 
 Each function draws one feature on a canvas; sizes are in head units, pen
-widths in pixels of a face whose unit is `head.scale` pixels.
+widths in pixels of a face whose unit is `head.scale` pixels. What comes in
+pairs is drawn as one shape of two outlines, which halves the work.
 """
 
 import dataclasses
@@ -17,6 +18,7 @@ from data_pipelines.corpus.canvas import (
 from data_pipelines.corpus.identity import mix
 
 _DARK = (0.12, 0.07, 0.07)
+_SIDES = np.array([-1.0, 1.0])[:, None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,7 @@ _EXPRESSIONS_E5 = np.array(
     (0.0, 0.0, 1.0, 0.0, 0.02),
     (0.04, 0.05, 0.95, 0.5, 0.13),
     (0.13, -0.08, 0.78, 0.0, -0.12),
-    (-0.13, 0.1, 0.82, 0.35, -0.07),
+    (-0.115, 0.09, 0.84, 0.3, -0.07),
     (0.15, 0.16, 1.3, 0.0, 0.0),
   ]
 )
@@ -47,102 +49,98 @@ def blend_expression(weights_E):
   return Expression(*(weights_E @ _EXPRESSIONS_E5))
 
 
-def draw_eye(canvas, head, person, side, face, blink, gaze_2):
-  """One eye; `side` -1 is the picture's left."""
+def _pair(x_K, y_K):
+  """Mirrors a line: [2 K 2], the picture's left first."""
+  y_2K = np.broadcast_to(y_K, (2, len(x_K)))
+  return np.stack([_SIDES * x_K, y_2K], axis=-1)
+
+
+def draw_eyes(canvas, head, person, face, blink, gaze_2):
+  """Both eyes: blink 0 open, 1 shut; gaze as in the tracks."""
   w, up = person.eye_width, person.eye_height * face.lids
   low = 0.62 * person.eye_height * (1 - 0.45 * face.squint)
   x = np.array([-1.0, -0.55, 0.0, 0.55, 1.0])
-  tilt = person.eye_tilt * x
-  tilt = tilt + 0.025 * x * (face.brow_outer - face.brow_inner) * 4
-  upper = np.array([-0.02, 0.78, 1.0, 0.78, -0.02]) * up + tilt
-  lower = -np.array([0.02, 0.62, 1.0, 0.7, 0.02]) * low + tilt
+  tilt = person.eye_tilt + 0.1 * (face.brow_outer - face.brow_inner)
+  middle = person.eye_level + tilt * x
+  upper = np.array([-0.02, 0.78, 1.0, 0.78, -0.02]) * up
+  lower = -np.array([0.02, 0.62, 1.0, 0.7, 0.02]) * low
   lid = (1 - blink) * upper + blink * (0.85 * lower)
-  centre = np.array([side * person.eye_gap, person.eye_level])
-
-  def place(y, out=0.0):
-    points = np.stack([side * x * w, y], 1) + centre
-    return open_curve(head.face(points, out))
-
-  crease_P2 = place(1.12 * upper + 0.035)
-  lid_P2, lower_P2 = place(lid), place(lower)
-  unit = head.scale
-  opening_P2 = between(lid_P2, lower_P2)
-  socket_P2 = closed_curve(
-    head.face(circle() * [1.45 * w, 2.1 * person.eye_height] + centre)
+  heights = (1.12 * upper + 0.035, lid, lower)
+  crease, lid, lower = (
+    open_curve(head.face(_pair(person.eye_gap + w * x, middle + y)))
+    for y in heights
   )
+  unit = head.scale
+  opening = between(lid, lower)
   shade = tuple(0.55 * c for c in person.skin)
-  canvas.glow(socket_P2, shade, 0.34)
-  canvas.fill(opening_P2, (0.97, 0.96, 0.95))
-  canvas.clip(opening_P2)
-  _draw_iris(canvas, head, person, centre, gaze_2)
-  canvas.fill(between(lid_P2, lid_P2 - [0, 0.055 * unit]), (*_DARK, 0.25))
-  canvas.unclip()
-  lid_skin = tuple(0.86 * c for c in person.skin)
-  canvas.fill(between(crease_P2, lid_P2), lid_skin)
-  canvas.stroke(crease_P2, 0.02 * unit, (*shade, 0.55))
-  canvas.stroke(lower_P2, 0.02 * unit, (*shade, 0.8))
-  canvas.stroke(lid_P2, 0.05 * unit, (*_DARK, 0.95))
+  canvas.fill(opening, mix((0.97, 0.96, 0.95), person.skin, 0.12))
+  if blink < 0.97:
+    canvas.clip(opening)
+    _draw_irises(canvas, head, person, gaze_2)
+    canvas.fill(between(lid, lid - [0, 0.055 * unit]), (*_DARK, 0.25))
+    canvas.unclip()
+  lid_skin = tuple(0.84 * c for c in person.skin)
+  canvas.fill(between(crease, lid), lid_skin)
+  canvas.stroke(lower, 0.02 * unit, (*shade, 0.8))
+  canvas.stroke(lid, 0.055 * unit, (*_DARK, 0.95))
 
 
-def _draw_iris(canvas, head, person, centre, gaze_2):
-  radius = 0.9 * person.eye_height
-  shift = gaze_2 * [0.48 * person.eye_width, 0.35 * person.eye_height]
-  middle = centre + shift
-  disc = circle()
-
-  def place(size, offset=0.0):
-    return closed_curve(head.face(disc * radius * size + middle + offset))
-
-  canvas.fill(place(1.0), mix(person.iris, (0, 0, 0), 0.45))
-  canvas.fill(place(0.86), person.iris)
-  canvas.fill(place(0.5), (0.05, 0.04, 0.05))
-  spark = radius * np.array([-0.3, 0.38])
-  canvas.fill(place(0.24, spark), (1, 1, 1, 0.92))
+def _draw_irises(canvas, head, person, gaze_2):
+  radius = 0.95 * person.eye_height
+  middle = _SIDES * [person.eye_gap, 0] + [0, person.eye_level]
+  shift = gaze_2 * np.array([0.48 * person.eye_width, 0.4 * radius])
+  disc = closed_curve(head.face(circle() * radius + (middle + shift)[:, None]))
+  centre = disc.mean(axis=1, keepdims=True)
+  spark = head.scale * radius * np.array([-0.3, 0.38])
+  canvas.fill(disc, mix(person.iris, (0, 0, 0), 0.45))
+  canvas.fill(centre + 0.85 * (disc - centre), person.iris)
+  canvas.fill(centre + 0.5 * (disc - centre), (0.05, 0.04, 0.05))
+  canvas.fill(centre + spark + 0.25 * (disc - centre), (1, 1, 1, 0.92))
 
 
-def draw_brow(canvas, head, person, side, face):
-  """One eyebrow, moved by the expression."""
+def draw_brows(canvas, head, person, face):
+  """Both eyebrows, moved by the expression."""
   t = np.linspace(0, 1, 5)
-  x = (person.eye_gap - 0.21 + 0.46 * t) * side
-  arch = 0.05 * np.sin(np.pi * t**1.2)
-  lift_y = face.brow_inner * (1 - t) + face.brow_outer * t
-  y = person.eye_level + person.brow_level + arch + lift_y - 0.03 * t
+  x = person.eye_gap - 0.21 + 0.46 * t
+  arch = 0.05 * np.sin(np.pi * t**1.2) - 0.03 * t
+  y = person.eye_level + person.brow_level + arch
+  y = y + face.brow_inner * (1 - t) + face.brow_outer * t
   thick = person.brow_weight * np.array([0.75, 1.0, 0.95, 0.7, 0.2])
-  top_P2 = open_curve(head.face(np.stack([x, y + thick], 1), 0.04))
-  low_P2 = open_curve(head.face(np.stack([x, y - thick], 1), 0.04))
-  colour = mix(person.hair, (0.16, 0.1, 0.08), 0.45)
-  canvas.fill(between(top_P2, low_P2), (*colour, 0.93))
+  top = open_curve(head.face(_pair(x, y + thick), 0.04))
+  low = open_curve(head.face(_pair(x, y - thick), 0.04))
+  colour = mix(person.hair, (0.16, 0.1, 0.08), 0.55)
+  canvas.fill(between(top, low), (*colour, 0.95))
 
 
 def draw_nose(canvas, head, person):
   """Bridge, tip, wings and nostrils; stands out from the face."""
   w, y = person.nose_width, person.nose_level
-  dark = tuple(0.62 * c for c in person.skin)
+  dark = tuple(0.6 * c for c in person.skin)
   glow = mix(person.skin, (1, 1, 1), 0.45)
   away = -1 if person.light[0] > 0 else 1
   ridge = [(0.1, 0.16, 0.04), (0.07, -0.05, 0.16), (0.06, y + 0.06, 0.2)]
   wall = [(0.19, 0.12, 0.0), (0.17, -0.08, 0.02), (w * 1.02, y, 0.05)]
-
-  def solid(rows, sign=1):
-    rows_K3 = np.array(rows) * [sign, 1, 1]
-    return head.face(rows_K3[:, :2], rows_K3[:, 2])
-
-  side_P2 = between(solid(ridge, away), solid(wall, away))
-  canvas.glow(closed_curve(side_P2), dark, 0.5, 4)
-  under = circle() * [1.15 * w, 0.075] + [0, y - 0.085]
-  canvas.glow(closed_curve(head.face(under, 0.06)), dark, 0.5, 4)
-  tip = closed_curve(head.face(circle() * [0.085, 0.07] + [0, y + 0.05], 0.2))
-  canvas.glow(tip, glow, 0.55, 4)
-  line = closed_curve(head.face(circle() * [0.035, 0.17] + [0, 0.02], 0.12))
-  canvas.glow(line, glow, 0.35, 3)
-  for side in (-1, 1):
-    wing = [(0.8, 0.05, 0.1), (1.05, -0.01, 0.06), (0.85, -0.06, 0.08)]
-    wing = np.array(wing) * [side * w, 1, 1] + [0, y, 0]
-    wing_P2 = open_curve(head.face(wing[:, :2], wing[:, 2]))
-    canvas.stroke(wing_P2, 0.025 * head.scale, (*dark, 0.7))
-    hole = circle(8) * [0.04, 0.024] + [side * 0.5 * w, y - 0.055]
-    hole_P2 = closed_curve(head.face(hole, 0.12))
-    canvas.fill(hole_P2, (*mix(dark, _DARK, 0.6), 0.8))
+  wall_P2 = between(
+    *(
+      head.face(rows[:, :2] * [away, 1], rows[:, 2])
+      for rows in (np.array(ridge), np.array(wall))
+    )
+  )
+  canvas.glow(closed_curve(wall_P2), dark, 0.5)
+  under = circle(8) * [1.15 * w, 0.075] + [0, y - 0.085]
+  canvas.glow(closed_curve(head.face(under, 0.06)), dark, 0.5)
+  tip = closed_curve(head.face(circle(8) * [0.085, 0.07] + [0, y + 0.05], 0.2))
+  canvas.glow(tip, glow, 0.55)
+  line = closed_curve(head.face(circle(8) * [0.035, 0.17] + [0, 0.02], 0.12))
+  canvas.glow(line, glow, 0.35, 2)
+  wing_x = w * np.array([0.8, 1.05, 0.85])
+  wing_y = y + np.array([0.05, -0.01, -0.06])
+  wings = open_curve(head.face(_pair(wing_x, wing_y), [0.1, 0.06, 0.08]))
+  canvas.stroke(wings, 0.025 * head.scale, (*dark, 0.7))
+  hole = circle(8) * [0.042, 0.026]
+  holes = _pair(0.5 * w + hole[:, 0], y - 0.055 + hole[:, 1])
+  holes = closed_curve(head.face(holes, 0.12))
+  canvas.fill(holes, (*mix(dark, _DARK, 0.6), 0.85))
 
 
 def draw_mouth(canvas, head, person, face, mouth_3):
@@ -150,7 +148,7 @@ def draw_mouth(canvas, head, person, face, mouth_3):
   opening, width, rounding = mouth_3
   w = person.mouth_width * (0.84 + 0.4 * width - 0.36 * rounding)
   w *= 1 + 0.7 * max(face.smile, 0)
-  gap = 0.36 * opening
+  gap = 0.4 * opening
   x = np.array([-1.0, -0.72, -0.38, 0.0, 0.38, 0.72, 1.0])
   bow = person.lip_fullness * (1 + 0.35 * rounding)
   hold = face.smile * (np.abs(x) ** 1.6 - 0.35)
@@ -159,42 +157,40 @@ def draw_mouth(canvas, head, person, face, mouth_3):
   top = seam + 0.3 * gap * round_K - 0.15 * gap
   low = seam - 0.7 * gap * round_K - 0.15 * gap
   over = top + bow * np.array([0.08, 0.62, 1.08, 0.86, 1.08, 0.62, 0.08])
-  under = low - 1.25 * bow * np.array([0.06, 0.6, 0.95, 1.05, 0.95, 0.6, 0.06])
-  out = 0.03 + 0.08 * rounding
-
-  def place(y):
-    points = np.stack([x * w, y + person.mouth_level + 0.06 * opening], 1)
-    return open_curve(head.face(points, out))
-
-  over_P2, top_P2, low_P2, under_P2 = (
-    place(y) for y in (over, top, low, under)
-  )
+  thick = np.array([0.06, 0.6, 0.95, 1.05, 0.95, 0.6, 0.06])
+  under = low - 1.25 * bow * thick
+  y_4K = np.stack([over, top, low, under])
+  y_4K += person.mouth_level + 0.06 * opening
+  points = np.stack([np.broadcast_to(x * w, y_4K.shape), y_4K], axis=-1)
+  over, top, low, under = open_curve(head.face(points, 0.03 + 0.08 * rounding))
   unit = head.scale
   shade = tuple(0.55 * c for c in person.skin)
-  hollow_P2 = under_P2 - [0, 0.06 * unit]
-  canvas.glow(between(under_P2 + [0, 0.02 * unit], hollow_P2), shade, 0.3, 3)
-  canvas.fill(between(over_P2, top_P2), tuple(0.84 * c for c in person.lips))
-  canvas.fill(between(low_P2, under_P2), person.lips)
-  shine_P2 = place(low - 0.55 * bow)[9:-9]
+  hollow = between(under[6:-6], under[6:-6] - [0, 0.07 * unit])
+  canvas.glow(hollow, shade, 0.25, 2)
+  canvas.fill(between(over, top), tuple(0.84 * c for c in person.lips))
+  canvas.fill(between(low, under), person.lips)
+  shine = 0.45 * low[9:-9] + 0.55 * under[9:-9]
   pale = mix(person.lips, (1, 1, 1), 0.5)
-  canvas.stroke(shine_P2, 0.035 * unit, (*pale, 0.45))
+  canvas.stroke(shine, 0.035 * unit, (*pale, 0.45))
+  inside = between(top, low)
   if gap > 0.01:
-    _draw_inside(canvas, unit, gap, top_P2, low_P2)
-  line_P2 = top_P2 if gap <= 0.01 else between(top_P2, low_P2)
-  canvas.stroke(line_P2, 0.028 * unit, (0.25, 0.06, 0.08, 0.85))
+    _draw_inside(canvas, unit, gap, top, inside)
+  line = top if gap <= 0.01 else inside
+  canvas.stroke(line, 0.028 * unit, (0.25, 0.06, 0.08, 0.85))
 
 
-def _draw_inside(canvas, unit, gap, top_P2, low_P2):
-  inside_P2 = between(top_P2, low_P2)
+def _draw_inside(canvas, unit, gap, top_P2, inside_P2):
   canvas.fill(inside_P2, (0.22, 0.05, 0.07))
+  if gap < 0.04:
+    return
   canvas.clip(inside_P2)
   span = np.ptp(inside_P2[:, 0])
-  base_2 = low_P2[len(low_P2) // 2]
-  tongue_P2 = circle() * [0.36 * span, 0.38 * gap * unit] + base_2
+  base_2 = inside_P2[-(len(top_P2) // 2) - 1]
+  tongue_P2 = circle(8) * [0.36 * span, 0.38 * gap * unit] + base_2
   canvas.fill(closed_curve(tongue_P2), (0.78, 0.33, 0.36))
   teeth = min(0.085, 0.4 * gap) * unit
+  edge_P2 = top_P2[5:-5]
   canvas.fill(
-    between(top_P2[5:-5] + [0, 2], top_P2[5:-5] - [0, teeth]),
-    (0.97, 0.95, 0.91),
+    between(edge_P2 + [0, 2], edge_P2 - [0, teeth]), (0.97, 0.95, 0.91)
   )
   canvas.unclip()

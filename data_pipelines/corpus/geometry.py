@@ -3,7 +3,7 @@
 Head units: x to the picture's right, y up, z towards the viewer; the face is
 about 2 high, its middle at the origin.
 
-Dimension key: K points.
+Dimension key: K points; stacks of points [M K 2] are welcome everywhere.
 """
 
 import numpy as np
@@ -11,15 +11,18 @@ import numpy as np
 MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians((26.0, 18.0, 16.0))
 _PIVOT = np.array([0.0, -0.7, -0.25])
 _DEPTH = 0.72
+_CURVE = 1 / np.array([0.88, 1.2])
 _PERSPECTIVE = 0.1
 
 
 def lift(points_K2, out=0.0):
   """Puts points onto the front of the head, `out` above its surface."""
   points_K2 = np.asarray(points_K2, float)
-  x_K, y_K = points_K2[:, 0], points_K2[:, 1]
-  inside_K = np.maximum(1 - (x_K / 0.88) ** 2 - (y_K / 1.2) ** 2, 0.03)
-  return np.column_stack([points_K2, _DEPTH * np.sqrt(inside_K) + out])
+  inside_K = 1 - ((points_K2 * _CURVE) ** 2).sum(axis=-1)
+  solid_K3 = np.empty((*points_K2.shape[:-1], 3))
+  solid_K3[..., :2] = points_K2
+  solid_K3[..., 2] = _DEPTH * np.sqrt(np.maximum(inside_K, 0.03)) + out
+  return solid_K3
 
 
 class HeadPose:
@@ -47,10 +50,10 @@ class HeadPose:
     self.yaw, self.pitch, self.roll = yaw, pitch, roll
 
   def place(self, points_K3):
-    """Pixels [K 2] of points in head units."""
+    """Pixels [.. K 2] of points [.. K 3] in head units."""
     turned_K3 = (points_K3 - _PIVOT) @ self.rotation_33.T + _PIVOT
-    near_K1 = 1 + _PERSPECTIVE * turned_K3[:, 2:]
-    return self.middle + self.scale * near_K1 * turned_K3[:, :2]
+    near_K1 = self.scale * (1 + _PERSPECTIVE * turned_K3[..., 2:])
+    return self.middle + near_K1 * turned_K3[..., :2]
 
   def face(self, points_K2, out=0.0):
     """Pixels of points drawn on the face."""
@@ -59,5 +62,8 @@ class HeadPose:
   def rim(self, points_K2, depth=0.0):
     """Pixels of points on the head's silhouette: a turn keeps its width."""
     points_K2 = np.asarray(points_K2, float)
-    depth_K = np.broadcast_to(depth, len(points_K2))
-    return self.place(np.column_stack([points_K2 * [self.widen, 1], depth_K]))
+    solid_K3 = np.empty((*points_K2.shape[:-1], 3))
+    solid_K3[..., 0] = points_K2[..., 0] * self.widen
+    solid_K3[..., 1] = points_K2[..., 1]
+    solid_K3[..., 2] = depth
+    return self.place(solid_K3)

@@ -20,17 +20,26 @@ HAIR_STYLES = (
   "swept",
   "afro",
 )
-CLOTHES = ("crew", "collar", "v_neck", "hoodie", "turtleneck", "suit")
+OUTFITS = (
+  "crew",
+  "striped",
+  "collar",
+  "v_neck",
+  "hoodie",
+  "turtleneck",
+  "suit",
+)
 _SKINS = (
   (0.99, 0.86, 0.76),
   (0.97, 0.80, 0.68),
   (0.94, 0.75, 0.61),
   (0.89, 0.68, 0.52),
   (0.82, 0.60, 0.44),
-  (0.73, 0.51, 0.36),
-  (0.62, 0.42, 0.30),
-  (0.52, 0.35, 0.25),
+  (0.75, 0.53, 0.39),
+  (0.66, 0.46, 0.33),
+  (0.58, 0.40, 0.29),
 )
+_DEEP_SKINS = 3
 _HAIRS = (
   (0.13, 0.11, 0.12),
   (0.24, 0.16, 0.12),
@@ -81,7 +90,7 @@ class Identity:
   lip_fullness: float
   shoulders: float
   freckles: bool
-  stubble: float
+  beard: float
   glasses: bool
   earrings: bool
   side: int
@@ -97,26 +106,32 @@ def _hsv(hue, saturation, value):
   return colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
 
 
-def _near(rng, colour, spread=0.025):
-  shifted = np.clip(np.array(colour) + rng.normal(0, spread, 3), 0.05, 1)
-  return tuple(float(c) for c in shifted)
+def _near(rng, colour, spread=0.06):
+  """A lighter or darker, slightly warmer or cooler neighbour of a colour."""
+  warm = rng.normal(0, 0.3 * spread) * np.array([1.0, 0.2, -1.0])
+  shifted = np.array(colour) * (1 + rng.normal(0, spread) + warm)
+  return tuple(float(c) for c in shifted.clip(0.05, 1))
 
 
 def _pick(rng, choices):
   return choices[rng.integers(len(choices))]
 
 
-def _colours(rng):
-  skin = _near(rng, _SKINS[rng.integers(len(_SKINS))])
+def _colours(rng, made_up):
+  tone = rng.integers(len(_SKINS))
+  skin = _near(rng, _SKINS[tone])
+  # Fair hair on deep skin hides the brows, for people and detectors alike.
+  hairs = _HAIRS[:3] if tone >= len(_SKINS) - _DEEP_SKINS else _HAIRS
   hue = rng.random()
   back_hue = hue + rng.uniform(0.3, 0.7)
-  rose = _near(rng, (0.72, 0.22, 0.28), 0.05)
+  rose = _near(rng, (0.72, 0.22, 0.28), 0.1)
   bright = rng.uniform(0.55, 0.92)
   soft = rng.uniform(0.12, 0.42)
+  lipstick = rng.uniform(0.5, 0.75) if made_up else rng.uniform(0.3, 0.5)
   return {
     "skin": skin,
-    "lips": mix(tuple(0.86 * c for c in skin), rose, rng.uniform(0.5, 0.75)),
-    "hair": _near(rng, _pick(rng, _HAIRS)),
+    "lips": mix(tuple(0.86 * c for c in skin), rose, lipstick),
+    "hair": _near(rng, _pick(rng, hairs)),
     "iris": _near(rng, _pick(rng, _IRISES)),
     "cloth": _hsv(hue, rng.uniform(0.25, 0.7), rng.uniform(0.3, 0.85)),
     "accent": _hsv(hue + rng.uniform(0.1, 0.6), 0.25, rng.uniform(0.75, 0.98)),
@@ -131,12 +146,12 @@ def make_identity(rng):
   """Draws a person; no two draws are alike."""
   turn = rng.uniform(-0.7, 0.7)
   style = _pick(rng, HAIR_STYLES)
-  beard = style in ("short", "side_part", "buzz", "swept", "afro")
+  man = style in ("short", "side_part", "buzz", "swept", "afro")
   return Identity(
-    **_colours(rng),
+    **_colours(rng, made_up=not man),
     light=(float(np.sin(turn)), rng.uniform(0.3, 0.6), float(np.cos(turn))),
     hair_style=style,
-    clothes=_pick(rng, CLOTHES),
+    clothes=_pick(rng, OUTFITS),
     width=rng.uniform(0.74, 0.84),
     jaw=rng.uniform(0.72, 0.9),
     chin=rng.uniform(0.26, 0.4),
@@ -152,11 +167,11 @@ def make_identity(rng):
     mouth_level=rng.uniform(-0.56, -0.52),
     mouth_width=rng.uniform(0.27, 0.32),
     lip_fullness=rng.uniform(0.055, 0.085),
-    shoulders=rng.uniform(1.35, 1.7),
+    shoulders=rng.uniform(1.4, 1.75),
     freckles=bool(rng.random() < 0.15),
-    stubble=float(rng.uniform(0.1, 0.3) * (beard and rng.random() < 0.5)),
+    beard=float(rng.uniform(0.25, 0.75) * (man and rng.random() < 0.45)),
     glasses=bool(rng.random() < 0.12),
-    earrings=bool(not beard and rng.random() < 0.4),
+    earrings=bool(not man and rng.random() < 0.4),
     side=int(rng.choice([-1, 1])),
     bokeh=int(rng.integers(2**31)),
   )

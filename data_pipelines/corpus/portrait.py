@@ -8,13 +8,14 @@ import dataclasses
 import numpy as np
 
 from data_pipelines.corpus import features, hair, skull
-from data_pipelines.corpus.backdrop import draw_clothes, make_backdrop
+from data_pipelines.corpus.backdrop import make_backdrop
 from data_pipelines.corpus.canvas import (
   Canvas,
   circle,
   closed_curve,
   open_curve,
 )
+from data_pipelines.corpus.clothes import make_clothes
 from data_pipelines.corpus.geometry import HeadPose
 
 
@@ -39,8 +40,8 @@ def make_framing(rng):
   return Framing(
     width,
     height,
-    middle=(rng.uniform(0.44, 0.56), rng.uniform(0.43, 0.5)),
-    face=rng.uniform(0.44, 0.54) * min(1, width / height),
+    middle=(rng.uniform(0.44, 0.56), rng.uniform(0.44, 0.5)),
+    face=rng.uniform(0.48, 0.58) * min(1, width / height),
   )
 
 
@@ -56,6 +57,10 @@ class Portrait:
       (1 - framing.middle[1]) * framing.height,
     )
     self._scale = framing.face * framing.height / 2.08
+    self._body = HeadPose((0, 0, 0), self._middle, self._scale)
+    self._clothes = make_clothes(
+      person, self._body, framing.width, framing.height
+    )
 
   def draw(self, mouth_3, pose_3, blink, gaze_2, emotion_E):
     """Paints one frame.
@@ -72,52 +77,44 @@ class Portrait:
     """
     person, canvas = self._person, self._canvas
     head = HeadPose(pose_3, self._middle, self._scale)
-    body = HeadPose(np.asarray(pose_3) * 0.12, self._middle, self._scale)
     face = features.blend_expression(np.asarray(emotion_E))
     canvas.start(self._backdrop)
     hair.draw_back_hair(canvas, head, person)
-    skull.draw_neck(canvas, head, body, person)
-    draw_clothes(canvas, body, person)
+    skull.draw_neck(canvas, head, self._body, person)
+    canvas.paste(self._clothes)
     skull.draw_ears(canvas, head, person)
     blush = 0.4 + 0.35 * max(face.smile, 0) / 0.13
     skull.draw_face(canvas, head, person, mouth_3[0], blush)
-    self._draw_skin_marks(head)
-    for side in (-1, 1):
-      features.draw_eye(canvas, head, person, side, face, blink, gaze_2)
+    if person.freckles:
+      self._draw_freckles(head)
+    features.draw_eyes(canvas, head, person, face, blink, gaze_2)
     features.draw_nose(canvas, head, person)
     features.draw_mouth(canvas, head, person, face, mouth_3)
     hair.draw_front_hair(canvas, head, person)
-    for side in (-1, 1):
-      features.draw_brow(canvas, head, person, side, face)
+    features.draw_brows(canvas, head, person, face)
     if person.glasses:
       self._draw_glasses(head)
     return canvas.picture()
 
-  def _draw_skin_marks(self, head):
-    person, canvas = self._person, self._canvas
-    if person.stubble:
-      shade_K2 = circle() * [0.62 * person.width, 0.36] + [0, -0.68]
-      shade = tuple(0.45 * c for c in person.hair)
-      outline_P2 = closed_curve(head.face(shade_K2, 0.01))
-      canvas.glow(outline_P2, shade, person.stubble, 6)
-    if person.freckles:
-      dark = tuple(0.72 * c for c in person.skin)
-      rng = np.random.default_rng(person.bokeh)
-      for x, y in rng.uniform([-0.55, -0.3], [0.55, -0.05], (14, 2)):
-        spot_K2 = circle(8) * 0.02 + [x, y]
-        canvas.fill(closed_curve(head.face(spot_K2)), (*dark, 0.6))
+  def _draw_freckles(self, head):
+    dark = tuple(0.72 * c for c in self._person.skin)
+    rng = np.random.default_rng(self._person.bokeh)
+    middles = rng.uniform([-0.55, -0.3], [0.55, -0.05], (14, 1, 2))
+    spots = closed_curve(head.face(circle(8) * 0.02 + middles))
+    self._canvas.fill(spots, (*dark, 0.6))
 
   def _draw_glasses(self, head):
-    person, canvas = self._person, self._canvas
+    canvas = self._canvas
     frame = (0.16, 0.14, 0.16, 0.95)
     width = 0.035 * head.scale
-    y = person.eye_level - 0.01
-    for side in (-1, 1):
-      ring_K2 = circle() * [0.29, 0.25] + [side * person.eye_gap, y]
-      ring_P2 = closed_curve(head.face(ring_K2, 0.12))
-      canvas.fill(ring_P2, (1, 1, 1, 0.06))
-      canvas.stroke(np.concatenate([ring_P2, ring_P2[:1]]), width, frame)
-      arm = np.array([(side * 0.63, y + 0.05), (side * 0.82, y + 0.08)])
-      canvas.stroke(head.face(arm, 0.05), width, frame)
+    y = self._person.eye_level - 0.01
+    sides_211 = np.array([-1.0, 1.0]).reshape(2, 1, 1)
+    middle = sides_211 * [self._person.eye_gap, 0] + [0, y]
+    rings = closed_curve(head.face(circle() * [0.29, 0.25] + middle, 0.12))
+    canvas.fill(rings, (1, 1, 1, 0.06))
+    canvas.stroke(np.concatenate([rings, rings[:, :1]], axis=1), width, frame)
+    arm = sides_211 * [1, 0] * [(0.63, 0), (0.82, 0)]
+    arm = arm + [(0, y + 0.05), (0, y + 0.08)]
+    canvas.stroke(head.face(arm, 0.05), width, frame)
     bridge = np.array([(-0.09, y + 0.03), (0, y + 0.07), (0.09, y + 0.03)])
     canvas.stroke(open_curve(head.face(bridge, 0.16)), width, frame)

@@ -38,6 +38,7 @@ def write_mp4(path, frames, size, timing, samples_AS, sample_rate):
     audio = film.add_stream("aac", rate=sample_rate)
     audio.layout = "mono" if len(samples_AS) == 1 else "stereo"
     audio.bit_rate = _AUDIO_BIT_RATE
+    audio.options = {"aac_coder": "fast"}
     _write_sound(film, audio, samples_AS)
     for pts, picture_YX4 in zip(timing.pts_T, frames, strict=True):
       frame = av.VideoFrame.from_ndarray(picture_YX4, format="rgba")
