@@ -1,0 +1,132 @@
+"""Turns folders of talking-head videos into a frames dataset."""
+
+import argparse
+import os
+
+from rich.console import Console
+from rich.table import Table
+
+from data_pipelines import filters, finishing, preparing, rejects
+from data_pipelines.faces import load_detector
+from eartalk_jax.errors import UserError
+from launch import cli
+
+_EXAMPLE = """examples:
+  python -m launch.prepare --input videos --out data/frames --size 128
+  python -m launch.prepare --out data/frames --min-loudness -35
+
+OUT gets 25 pictures per second, cropped to the face, with 16 kHz sound, log-mel
+features and the truth of NAME.truth.json where there is one beside NAME.mp4.
+Run the same command again after an interruption: finished shards are skipped.
+Filters never decode: without --input they are applied anew to what OUT holds
+(clips that were left out come back if the new limits let them).
+The dataset is read by data_pipelines.shards.open_dataset, or by
+tfds.builder_from_directory(OUT).as_data_source(split="all"), which also shows
+what a filter left out. OUT/scores.jsonl has each clip's scores and verdict.
+"""
+
+
+def _arguments():
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.prepare",
+    description=__doc__,
+    epilog=_EXAMPLE,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add("--input", metavar="DIR", help="folder tree of mp4, mov, mkv, webm")
+  add("--out", required=True, metavar="DIR")
+  add("--size", type=int, default=64, help="pixels a side (default 64)")
+  add("--mel-bins", type=int, default=80, help="mel features (default 80)")
+  add(
+    "--faces",
+    default="cascade",
+    help="cascade (default), whole (the videos are cropped already), or "
+    "package.module:function, which is given a picture uint8 [Y, X, 3] and "
+    "returns [(x, y, size, score), ...]: squares from eyebrows to chin",
+  )
+  add(
+    "--max-clip-seconds",
+    type=float,
+    default=20.0,
+    metavar="S",
+    help="longer shots are cut into equal parts (default 20)",
+  )
+  add("--files-per-shard", type=int, default=16, metavar="N")
+  add(
+    "--workers",
+    type=int,
+    default=len(os.sched_getaffinity(0)),
+    help="processes (default: one for each core)",
+  )
+  group = parser.add_argument_group("filters")
+  for rule in filters.FILTERS:
+    group.add_argument(
+      f"--{rule.option.replace('_', '-')}",
+      type=float,
+      default=rule.default,
+      metavar="X",
+      help=f"{rule.help} (default {rule.default:g}); else {rule.reason}",
+    )
+  return parser.parse_args()
+
+
+def _check(args):
+  if not 16 <= args.size <= 1024 or args.size % 8:
+    raise UserError(f"--size {args.size}: give a multiple of 8, 16 to 1024")
+  if not 8 <= args.mel_bins <= 128:
+    raise UserError(f"--mel-bins {args.mel_bins}: give 8 to 128")
+  if args.max_clip_seconds < 1:
+    raise UserError(f"--max-clip-seconds {args.max_clip_seconds:g}: 1 or more")
+  if args.files_per_shard < 1 or args.workers < 1:
+    raise UserError("--files-per-shard and --workers must be at least 1")
+
+
+def _make_shards(args):
+  load_detector(args.faces)  # a wrong name is said before any work
+  names = preparing.find_media(args.input)
+  settings = preparing.make_settings(
+    args.input,
+    names,
+    size=args.size,
+    mel_bins=args.mel_bins,
+    faces=args.faces,
+    longest=args.max_clip_seconds,
+  )
+  jobs = preparing.make_plan(
+    args.input, args.out, names, settings, args.files_per_shard
+  )
+  made = preparing.make_shards(jobs, args.workers)
+  print(f"{made} shards made, {len(jobs) - made} were there before")
+
+
+def _summary(counts):
+  total = sum(counts.values())
+  meanings = rejects.REASONS | {r.reason: r.help for r in filters.FILTERS}
+  table = Table("verdict", "clips", "share", "about")
+  for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
+    about = meanings[reason] if reason else ""
+    share = f"{count / total:.1%}" if total else ""
+    table.add_row(reason or "kept", str(count), share, about)
+  Console().print(table)
+
+
+def main():
+  """The command."""
+  args = _arguments()
+  _check(args)
+  if args.input is not None:
+    _make_shards(args)
+  limits = {rule.option: getattr(args, rule.option) for rule in filters.FILTERS}
+  selection = finishing.select(args.out, limits)
+  _summary(selection.counts())
+  manifest = finishing.finish(args.out, selection)
+  print(
+    f"{args.out}: {manifest['clips']} clips, {manifest['frames']} frames "
+    f"({manifest['frames'] / 25 / 60:.1f} minutes)"
+  )
+  return 0
+
+
+if __name__ == "__main__":
+  cli.run(main)
