@@ -73,11 +73,13 @@ def draw_eyes(canvas, head, person, face, blink, gaze_2):
   unit = head.scale
   opening = between(lid, lower)
   shade = tuple(0.55 * c for c in person.skin)
-  canvas.fill(opening, mix((0.97, 0.96, 0.95), person.skin, 0.12))
+  # A white that stands out from deep skin hides eyes from detectors.
+  tint = 0.1 + 0.35 * (1 - max(person.skin))
+  canvas.fill(opening, mix((0.97, 0.96, 0.95), person.skin, tint))
   if blink < 0.97:
     canvas.clip(opening)
     _draw_irises(canvas, head, person, gaze_2)
-    canvas.fill(between(lid, lid - [0, 0.055 * unit]), (*_DARK, 0.25))
+    canvas.fill(between(lid, lid - [0, 0.055 * unit]), (*_DARK, 0.3))
     canvas.unclip()
   lid_skin = tuple(0.84 * c for c in person.skin)
   canvas.fill(between(crease, lid), lid_skin)

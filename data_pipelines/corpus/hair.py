@@ -37,7 +37,7 @@ _ROUND = _even((-0.8, -0.1), (-0.7, 0.2), (-0.58, 0.48), (-0.3, 0.66), (0, 0.7))
 _HIGH = _even(
   (-0.79, 0.1), (-0.66, 0.36), (-0.5, 0.62), (-0.25, 0.74), (0, 0.76)
 )
-_BANGS = _even((-0.78, 0), (-0.66, 0.3), (-0.4, 0.43), (-0.2, 0.39), (0, 0.45))
+_BANGS = _even((-0.78, 0), (-0.66, 0.34), (-0.4, 0.5), (-0.2, 0.46), (0, 0.52))
 _CURTAIN = _even(
   (-0.78, 0.0), (-0.68, 0.3), (-0.42, 0.6), (-0.1, 0.78), (0, 0.84)
 )
@@ -116,8 +116,13 @@ def draw_front_hair(canvas, head, person):
   cap_P2 = np.concatenate([over_P2, line_P2])
   shadow = tuple(0.5 * c for c in person.skin)
   low_P2 = line_P2 - [0, 0.06 * head.scale]
+  w = person.width + 0.15
+  sides_P2 = head.rim(np.array([(-w, -0.5), (w, -0.5)]))
+  # A turn can carry the hairline past the edge of the head.
+  canvas.clip(np.concatenate([over_P2, sides_P2]))
   canvas.fill(np.concatenate([over_P2, low_P2]), (*shadow, 0.25))
   canvas.fill(cap_P2, (*person.hair, style.alpha))
+  canvas.unclip()
   _draw_shine(canvas, head, person, style, cap_P2)
   if not style.curls and style.alpha == 1:
     _draw_strands(canvas, head.scale, person, over_P2, line_P2)

@@ -170,7 +170,7 @@ def make_identity(rng):
     shoulders=rng.uniform(1.4, 1.75),
     freckles=bool(rng.random() < 0.15),
     beard=float(rng.uniform(0.25, 0.75) * (man and rng.random() < 0.45)),
-    glasses=bool(rng.random() < 0.12),
+    glasses=bool(rng.random() < 0.08),
     earrings=bool(not man and rng.random() < 0.4),
     side=int(rng.choice([-1, 1])),
     bokeh=int(rng.integers(2**31)),

@@ -105,8 +105,8 @@ class Portrait:
 
   def _draw_glasses(self, head):
     canvas = self._canvas
-    frame = (0.16, 0.14, 0.16, 0.95)
-    width = 0.035 * head.scale
+    frame = (0.3, 0.22, 0.2, 0.75)
+    width = 0.028 * head.scale
     y = self._person.eye_level - 0.01
     sides_211 = np.array([-1.0, 1.0]).reshape(2, 1, 1)
     middle = sides_211 * [self._person.eye_gap, 0] + [0, y]

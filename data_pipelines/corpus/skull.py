@@ -106,7 +106,7 @@ def _light(head, person, flat_V2, solid_V3, blush):
       skin_3 * [1.0, 0.74, 0.72],
     ),
     (
-      0.6 * _patches(flat_V2, (person.eye_gap, 0.13), (0.25, 0.15)),
+      0.7 * _patches(flat_V2, (person.eye_gap, 0.13), (0.25, 0.16)),
       skin_3 * [0.55, 0.47, 0.47],
     ),
     (person.beard * _beard(flat_V2, person), 0.8 * np.array(person.hair)),

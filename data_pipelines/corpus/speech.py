@@ -28,8 +28,7 @@ _TRAIN_VARIANTS = (
   "quincy rob sandro shelby steph norbert travis zac"
 )
 _HELD_OUT_VARIANTS = (
-  "f3 m4 m7 Henrique aunty edward Gene2 robert marcelo victor m2 "
-  "grandpa"
+  "f3 m4 m7 Henrique aunty edward Gene2 robert marcelo victor m2 grandpa"
 )
 _SPOKEN_LEVEL = 0.08
 _CHILD = pathlib.Path(__file__).with_name("espeak_child.py")
