@@ -57,9 +57,9 @@ def _opened(path, kind):
   with container:
     if not container.streams.video:
       raise Reject("not_a_video", "has no video track")
-    if not container.streams.get(**{kind: 0}):
+    stream = container.streams.best(kind)  # never a cover picture
+    if stream is None:
       raise Reject("no_audio", "has no audio track")
-    stream = container.streams.get(**{kind: 0})[0]
     # Files are decoded side by side in processes; threads would only fight.
     stream.codec_context.thread_count = 1
     try:
@@ -226,13 +226,14 @@ def _timed(container, stream):
 
 
 def _duration(frame, step):
-  return float(frame.duration * frame.time_base) if frame.duration else step
+  """Of the last frame: what muxers write there is often a guess, too long."""
+  said = float(frame.duration * frame.time_base) if frame.duration else step
+  return min(said, step)
 
 
 def _check_complete(container, end):
   if not container.duration:
     return
-  start = (container.start_time or 0) / av.time_base
-  promised = start + container.duration / av.time_base
+  promised = container.duration / av.time_base
   if end < promised - _TRUNCATED_S:
     raise Reject("truncated", f"ends at {end:.2f} of {promised:.2f} s")

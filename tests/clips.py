@@ -20,6 +20,8 @@ class Clip:
   video_codec: str = "libx264"
   audio_codec: str = "aac"
   audio_start: float = 0.0
+  audio_hole: tuple = (0, 0)  # samples that are not written
+  pixel_aspect: float = 1
   options: dict = dataclasses.field(default_factory=dict)
 
 
@@ -27,7 +29,7 @@ def write(path, clip):
   """Writes the clip; the container follows from the file's name."""
   with av.open(str(path), "w", options=clip.options) as container:
     streams = []
-    if len(clip.times) or clip.pictures is not None:
+    if clip.pictures is not None:
       streams.append(_video_stream(container, clip))
     if clip.audio is not None:
       streams.append(_audio_stream(container, clip))
@@ -52,7 +54,8 @@ def _video_stream(container, clip):
   if clip.video_codec == "libx264":
     stream.options = {"preset": "ultrafast", "crf": "18"}
   frames = []
-  for time, picture in zip(clip.times, clip.pictures, strict=True):
+  stream.sample_aspect_ratio = fractions.Fraction(clip.pixel_aspect)
+  for time, picture in zip(clip.times, clip.pictures, strict=False):
     frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
     frame.pts, frame.time_base = round(time * _TICKS), stream.time_base
     frames.append(frame)
@@ -62,11 +65,11 @@ def _video_stream(container, clip):
 def _audio_stream(container, clip):
   channels = len(clip.audio)
   layout = {1: "mono", 2: "stereo"}[channels]
-  stream = container.add_stream(
-    clip.audio_codec, rate=clip.rate, layout=layout
-  )
+  stream = container.add_stream(clip.audio_codec, rate=clip.rate, layout=layout)
   frames = []
   for start in range(0, clip.audio.shape[1], 1024):
+    if clip.audio_hole[0] <= start < clip.audio_hole[1]:
+      continue
     piece = np.ascontiguousarray(
       clip.audio[:, start : start + 1024], np.float32
     )
