@@ -17,8 +17,6 @@ which something stands still.
 Dimension key:  T frames, K numbers of a track, ..YX3 pictures.
 """
 
-import dataclasses
-
 import numpy as np
 
 from eartalk_jax import rollouts, scores
@@ -31,57 +29,7 @@ FIGURES = {
   "blink": ("blink",),
   "gaze": ("gaze_x", "gaze_y"),
 }
-LONG_STREAMS = 10
-_SHORTEST_LONG = 400
 _SSIM_EVERY = 10
-
-
-@dataclasses.dataclass(frozen=True)
-class Videos:
-  """Everything that was made for an evaluation; lists go by clip.
-
-  Attributes:
-    decoded: the real frames, encoded and decoded.
-    own: generated with the own speech.
-    wrong: generated with another clip's speech.
-    streams: the long streams' orders and truth.
-    long: the long streams, generated.
-  """
-
-  decoded: list
-  own: list
-  wrong: list
-  streams: list
-  long: list
-
-
-def make_videos(generator, clips, seed, training_frames):
-  """Generates all videos of an evaluation.
-
-  Args:
-    generator: see `eartalk_jax.generate`.
-    clips: see `held_out.load_clips`.
-    seed: of the noise.
-    training_frames: length of a training window; the long streams are ten
-      times as long, or longer.
-  """
-  with counting("tokenizer", len(clips), "clips") as advance:
-    decoded = []
-    for clip in clips:
-      latents = generator.tokenizer.encode(clip.frames_TYX3[None])
-      decoded.append(np.asarray(generator.tokenizer.decode(latents))[0])
-      advance()
-  own = rollouts.own_orders(generator, clips)
-  wrong = rollouts.wrong_audio_orders(generator, clips)
-  # One batch for both: they are independent streams.
-  both = rollouts.generate(generator, own + wrong, seed, "held-out clips")
-  length = max(10 * training_frames, _SHORTEST_LONG)
-  streams = rollouts.long_streams(generator, clips, length, LONG_STREAMS)
-  orders = [stream.order for stream in streams]
-  long = []
-  if orders:
-    long = rollouts.generate(generator, orders, seed, "long streams")
-  return Videos(decoded, both[: len(own)], both[len(own) :], streams, long)
 
 
 def measure(clips, videos, probe):

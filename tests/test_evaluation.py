@@ -6,11 +6,12 @@ from fake_talkers import MANIFEST, FakeGenerator, Pixels, clips, records
 
 from eartalk_jax import evaluation, held_out, rollouts
 from eartalk_jax.errors import UserError
+from eartalk_jax.held_out_videos import make_videos
 
 
 def figures(kind, people, probe=True):
   generator = FakeGenerator(kind)
-  videos = evaluation.make_videos(generator, people, 0, training_frames=8)
+  videos = make_videos(generator, people, 0, training_frames=8)
   metrics, arrays = evaluation.measure(
     people, videos, Pixels() if probe else None
   )
@@ -51,7 +52,7 @@ def test_a_generator_that_does_not_listen_is_found_out():
 def test_somebody_else_in_the_picture_is_found_out():
   people = clips(6)
   generator = FakeGenerator()
-  videos = evaluation.make_videos(generator, people, 0, training_frames=8)
+  videos = make_videos(generator, people, 0, training_frames=8)
   others = dataclasses.replace(videos, own=videos.own[1:] + videos.own[:1])
   metrics, _ = evaluation.measure(people, others, Pixels())
   assert metrics["own_portrait_nearest"] == 0
