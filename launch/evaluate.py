@@ -85,9 +85,11 @@ def evaluate(args, generator, held_out, training_frames):
   metrics, arrays = evaluation.measure(clips, videos, probe)
   out.mkdir(parents=True, exist_ok=True)
   strips = strip_pictures(clips, videos)
-  with files.replacing(out / "arrays.npz") as temporary:
-    with open(temporary, "wb") as file:
-      np.savez_compressed(file, **arrays, **strips)
+  with (
+    files.replacing(out / "arrays.npz") as temporary,
+    open(temporary, "wb") as file,
+  ):
+    np.savez_compressed(file, **arrays, **strips)
   plots.draw_all(out, metrics, arrays | strips)
   # Last: it says that everything else is there.
   files.write_json(out / "metrics.json", metrics)
