@@ -135,12 +135,12 @@ def _draw_shine(canvas, head, person, style, cap_P2):
   lean = 0.35 * person.light[0]
   shine_K2 = circle() * [0.55, 0.14] + [lean, 0.86 + 0.3 * style.thick]
   canvas.clip(cap_P2)
-  canvas.glow(closed_curve(head.rim(shine_K2, 0.3)), bright, 0.35, 4)
+  canvas.glow(closed_curve(head.rim(shine_K2, 0.3)), bright, 0.35)
   dark = mix(person.hair, (0, 0, 0), 0.6)
   sides_211 = np.array([-1.0, 1.0]).reshape(2, 1, 1)
   edges = circle(8) * [0.2, 0.7] + sides_211 * [person.width + 0.05, 0]
   edges = closed_curve(head.rim(edges + [0, 0.4]))
-  canvas.glow(edges, dark, 0.4)
+  canvas.glow(edges, dark, 0.4, 2)
   canvas.unclip()
 
 

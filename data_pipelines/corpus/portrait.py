@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from data_pipelines.corpus import features, hair, skull
+from data_pipelines.corpus import features, hair, neck
 from data_pipelines.corpus.backdrop import make_backdrop
 from data_pipelines.corpus.canvas import (
   Canvas,
@@ -17,6 +17,7 @@ from data_pipelines.corpus.canvas import (
 )
 from data_pipelines.corpus.clothes import make_clothes
 from data_pipelines.corpus.geometry import HeadPose
+from data_pipelines.corpus.skin import Skin
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Portrait:
 
   def __init__(self, person, framing):
     self._person = person
+    self._skin = Skin(person)
     self._canvas = Canvas(framing.width, framing.height)
     self._backdrop = make_backdrop(person, framing.width, framing.height)
     self._middle = (
@@ -80,11 +82,11 @@ class Portrait:
     face = features.blend_expression(np.asarray(emotion_E))
     canvas.start(self._backdrop)
     hair.draw_back_hair(canvas, head, person)
-    skull.draw_neck(canvas, head, self._body, person)
+    neck.draw_neck(canvas, head, self._body, person)
     canvas.paste(self._clothes)
-    skull.draw_ears(canvas, head, person)
+    neck.draw_ears(canvas, head, person)
     blush = 0.4 + 0.35 * max(face.smile, 0) / 0.13
-    skull.draw_face(canvas, head, person, mouth_3[0], blush)
+    self._skin.draw(canvas, head, mouth_3[0], blush)
     if person.freckles:
       self._draw_freckles(head)
     features.draw_eyes(canvas, head, person, face, blink, gaze_2)

@@ -11,12 +11,12 @@ import numpy as np
 VARIABLE = "variable"
 # Share of the files; 50 frames a second is rare because it costs twice.
 _RATES = {
-  "24000/1001": 0.15,
+  "24000/1001": 0.16,
   "24": 0.15,
-  "25": 0.2,
-  "30000/1001": 0.15,
-  "30": 0.12,
-  "50": 0.06,
+  "25": 0.24,
+  "30000/1001": 0.13,
+  "30": 0.1,
+  "50": 0.05,
   VARIABLE: 0.17,
 }
 _CLOCK = 30_000
