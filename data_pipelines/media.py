@@ -50,7 +50,8 @@ class Sound:
 def _opened(path, kind):
   """Yields (container, stream); whatever FFmpeg raises becomes a Reject."""
   try:
-    container = av.open(os.fspath(path))
+    # A title in another encoding is no reason to refuse a video.
+    container = av.open(os.fspath(path), metadata_errors="replace")
   except (av.error.FFmpegError, OSError) as error:
     reason = "truncated" if _looks_like_media(path) else "not_a_video"
     raise Reject(reason, str(error)) from None
@@ -60,6 +61,8 @@ def _opened(path, kind):
     stream = container.streams.best(kind)  # never a cover picture
     if stream is None:
       raise Reject("no_audio", "has no audio track")
+    if stream.codec_context is None:
+      raise Reject("decode_error", f"no decoder for its {kind}")
     # Files are decoded side by side in processes; threads would only fight.
     stream.codec_context.thread_count = 1
     try:

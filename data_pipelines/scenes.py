@@ -29,9 +29,9 @@ def find_cuts(thumbs_TYX3):
   change_T = _changes(thumbs_TYX3)
   cuts = []
   for t in np.flatnonzero(change_T >= _SMALLEST):
-    around = slice(max(t - _NEARBY, 0), t + _NEARBY + 1)
-    if change_T[t] < change_T[around].max():
+    if change_T[t] < change_T[max(t - _REACH, 0) : t + _REACH + 1].max():
       continue
+    around = slice(max(t - _NEARBY, 0), t + _NEARBY + 1)
     # The medians smear a cut over the frames within their reach.
     far = np.abs(np.arange(len(change_T))[around] - t) >= _REACH
     background = np.median(change_T[around][far]) if far.any() else 0.0
