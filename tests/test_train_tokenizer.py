@@ -29,15 +29,15 @@ def root(tmp_path_factory):
   return root
 
 
-def tiny_config(root, steps=150):
+def tiny_config(root, steps=80):
   c = real_config.get_config()
   c.model.update(size=16, channels=8, width=24, heads=2, dtype="float32")
-  c.model.encoder_depth = c.model.decoder_depth = 1
+  c.model.encoder_depth, c.model.decoder_depth = 0, 1
   c.data.update(frames=str(root / "frames"), held_out=str(root / "held_out"))
   c.data.update(per_clip=2, threads=1)
   c.statistics_pictures = 256
   c.run.update(steps=steps, batch_size=16, ema_decay=0.9)
-  c.run.update(log_every=10, diagnose_every=50, save_every=50)
+  c.run.update(log_every=10, diagnose_every=20, save_every=40)
   c.run.optimizer.update(peak_lr=5e-3, warmup_steps=10)
   return c
 
@@ -70,7 +70,7 @@ def test_run_again_it_changes_nothing_and_tells_the_psnr(trained, root, capsys):
   train(tiny_config(root), trained)
   assert (trained / "tokenizer/weights.safetensors").read_bytes() == before
   said = capsys.readouterr().out
-  assert "all 150 steps are done" in said
+  assert "all 80 steps are done" in said
   dataset = open_dataset(root / "held_out", "frames")
   decibels = held_out_psnr(load_tokenizer(trained / "tokenizer"), dataset)
   assert f"held-out PSNR: {decibels:.2f} dB" in said
