@@ -16,7 +16,7 @@ _REACH = 3
 # Mean change of a thumbnail's pixels, of 1; a talking head stays below 0.02.
 _SMALLEST = 0.06
 # How many times the change nearby, itself excepted.
-_CONTRAST = 4.0
+_CONTRAST = 3.0
 _NEARBY = 12
 
 
