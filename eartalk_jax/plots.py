@@ -12,7 +12,7 @@ from eartalk_jax import files
 matplotlib.use("Agg")
 
 TRUTH, OURS, WRONG, QUIET = "#1f2933", "#0f766e", "#d97706", "#94a3b8"
-_STYLE = {
+STYLE = {
   "font.size": 10,
   "font.family": "DejaVu Sans",
   "axes.spines.top": False,
@@ -33,7 +33,7 @@ _ZOOM = 2
 def draw_all(directory, metrics, arrays):
   """Draws every plot for which there are arrays, as PNG files."""
   directory = pathlib.Path(directory)
-  with plt.rc_context(_STYLE):
+  with plt.rc_context(STYLE):
     if "mouth_own" in arrays:
       _save(directory / "mouths.png", mouths(arrays))
     if "lip_by_tenth" in arrays and metrics.get("long_stream_frames"):
