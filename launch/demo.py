@@ -1,0 +1,188 @@
+"""The whole product on a small machine: from media files to a measured video.
+
+Every stage is a command that can be run by hand. A stage that is done is left
+out when the demo is run again; one that was interrupted goes on.
+"""
+
+import argparse
+import fcntl
+import json
+import pathlib
+import shlex
+
+from eartalk_jax import files
+from eartalk_jax.errors import UserError
+from eartalk_jax.progress import clock
+from eartalk_jax.targets import judge
+from launch import cli
+from launch.demo_stages import Plan, make_stages
+from launch.watched import run_watched
+
+_EPILOG = """example:
+  python -m launch.demo --out runs/demo --seed 20
+"""
+
+
+class Ledger:
+  """What was done so far, how long it took and how much memory it needed.
+
+  Kept in DIR/demo.json, so that times add up over restarts.
+  """
+
+  def __init__(self, path):
+    self._path = path
+    self._stages, self.peak_gb = {}, 0.0
+    if path.exists():
+      kept = json.loads(path.read_text())
+      self._stages, self.peak_gb = kept["stages"], kept["peak_rss_gb"]
+
+  @property
+  def seconds(self):
+    """Of all stages together."""
+    return sum(entry["seconds"] for entry in self._stages.values())
+
+  def is_done(self, stage):
+    """Whether this very command has run to its end and its output is there."""
+    entry = self._stages.get(stage.name, {})
+    same = entry.get("command") == stage.command
+    return same and entry["done"] and stage.output.exists()
+
+  def open(self, stage):
+    """Begins a stage; earlier attempts at the same command count."""
+    entry = self._stages.get(stage.name)
+    if entry is None or entry["command"] != stage.command or entry["done"]:
+      entry = {"command": stage.command, "seconds": 0.0}
+      self._stages[stage.name] = entry
+    entry["done"] = False
+    before = entry["seconds"]
+
+    def tell(seconds, gigabytes):
+      entry["seconds"] = before + seconds
+      self.peak_gb = max(self.peak_gb, gigabytes)
+      self._write()
+
+    return tell
+
+  def close(self, stage):
+    """The stage is done."""
+    self._stages[stage.name]["done"] = True
+    self._write()
+
+  def table(self, stages):
+    """The stages as a report shows them."""
+    return [
+      {
+        "title": stage.title,
+        "command": show(stage.command),
+        "seconds": self._stages[stage.name]["seconds"],
+      }
+      for stage in stages
+      if stage.name in self._stages
+    ]
+
+  def _write(self):
+    kept = {"stages": self._stages, "peak_rss_gb": self.peak_gb}
+    files.write_json(self._path, kept)
+
+
+def show(command):
+  """A command as one would type it."""
+  return shlex.join(["python", *command])
+
+
+def run_demo(out, plan):
+  """Runs what is left to do; returns the metrics.
+
+  Raises:
+    UserError: a stage failed; the stage itself has said why.
+  """
+  stages = make_stages(out, plan)
+  ledger = Ledger(out / "demo.json")
+  fresh = False  # whether an earlier stage made something new
+  for number, stage in enumerate(stages, 1):
+    head = f"[{number}/{len(stages)}] {stage.title}"
+    if ledger.is_done(stage) and not fresh:
+      print(f"{head}: done before", flush=True)
+      continue
+    fresh = True
+    print(f"\n{head}\n  {show(stage.command)}", flush=True)
+    if stage.name == "report":
+      _add_costs(out, ledger)
+      files.write_json(out / "stages.json", ledger.table(stages))
+    stage.prepare()
+    tell = ledger.open(stage)
+    status = run_watched(stage.command, tell)
+    if status:
+      raise UserError(
+        f"stage {stage.title!r} ended with status {status}; when its cause, "
+        "printed above, is out of the way, run the same command again: what "
+        "is done is not done again"
+      )
+    ledger.close(stage)
+  return _add_costs(out, ledger)
+
+
+def _add_costs(out, ledger):
+  """Completes metrics.json by time and memory; returns it."""
+  path = out / "evaluation" / "metrics.json"
+  metrics = json.loads(path.read_text())
+  metrics["wall_seconds"] = round(ledger.seconds, 1)
+  metrics["peak_rss_gb"] = round(ledger.peak_gb, 2)
+  files.write_json(path, metrics)
+  return metrics
+
+
+def summary(out, metrics):
+  """The targets as a table, and where to look next, in plain text."""
+  lines = ["", f"{'':34}{'needed':>14}{'measured':>14}"]
+  lines += [
+    f"{v.target.label:34}{v.needed:>14}{v.measured:>14}  {v.mark}"
+    for v in judge(metrics)
+  ]
+  lip, ceiling = metrics.get("lip_copy_baseline"), metrics.get("lip_ceiling")
+  if ceiling is not None:
+    lines.append(
+      f"lip: {ceiling:.2f} on real video, {lip:.2f} for a still portrait"
+    )
+  return "\n".join(
+    [
+      *lines,
+      "",
+      f"all stages took {clock(metrics['wall_seconds'])}; look next at",
+      f"  {out / 'report.html'}   everything on one page",
+      f"  {out / 'sample.mp4'}   the video",
+      f"  {out / 'evaluation' / 'metrics.json'}   every figure",
+      f"  tensorboard --logdir {out}   the training curves",
+    ]
+  )
+
+
+def main(argv=None):
+  """The command."""
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.demo",
+    description=__doc__,
+    epilog=_EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  parser.add_argument("--out", required=True, metavar="DIR")
+  parser.add_argument("--seed", type=int, default=20, help="of the corpus")
+  args = parser.parse_args(argv)
+  out = pathlib.Path(args.out)
+  try:
+    out.mkdir(parents=True, exist_ok=True)
+  except OSError as error:
+    raise UserError(f"--out {out}: {error.strerror}") from error
+  with open(out / ".lock", "w") as lock:
+    try:
+      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+      raise UserError(
+        f"another demo is running in {out}; wait for it or name another --out"
+      ) from None
+    metrics = run_demo(out, Plan(seed=args.seed))
+  print(summary(out, metrics))
+
+
+if __name__ == "__main__":
+  cli.run(main)
