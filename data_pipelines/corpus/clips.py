@@ -19,7 +19,6 @@ from data_pipelines.corpus.writing import write_mp4
 from eartalk_jax import files
 
 PARTS = ("train", "held_out")
-_LONGEST_TALK = 60
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +84,7 @@ def _talk(rng, voice, seconds, held_out):
   """Sentences one after another until the track is full."""
   lead, pause = rng.uniform(0.15, 0.45), rng.uniform(0.1, 0.35)
   texts, utterances, length = [], [], lead
-  while length < seconds and len(texts) < _LONGEST_TALK * seconds:
+  while length < seconds:
     texts.append(sentences.make_sentence(rng, held_out))
     utterances.append(speech.speak(texts[-1], voice))
     length += len(utterances[-1].samples_S) / speech.SAMPLE_RATE + pause

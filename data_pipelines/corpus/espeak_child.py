@@ -1,15 +1,16 @@
 """One utterance through libespeak-ng, in a process of its own.
 
-Run as a script by `speech.py`: `python -I -S espeak_child.py LIBRARY DATA`,
-a JSON request on standard input, one JSON line and then raw int16 samples on
-standard output. Two reasons for a process per utterance: espeak-ng is only
-deterministic in a fresh process, and its library is GPL-3, so it never enters
-ours. Nothing is imported but the standard library, which keeps a start at
-about 30 ms.
+Run as a script by `speech.py`: `python -I -S espeak_child.py LIBRARY DATA
+VOICE RATE PITCH RANGE`, the text on standard input. Standard output gets a
+line with the sample rate, one line per phoneme (first sample, a blank, IPA),
+an empty line and then raw int16 samples.
+
+Two reasons for a process per utterance: espeak-ng is only deterministic in a
+fresh process, and its library is GPL-3, so it never enters ours. Hardly
+anything is imported, which keeps a start at about 30 ms.
 """
 
 import ctypes
-import json
 import sys
 
 SYNCHRONOUS = 2
@@ -48,20 +49,21 @@ _CALLBACK = ctypes.CFUNCTYPE(
 )
 
 
-def speak(library, data, request):
-  """Returns (sample rate, int16 bytes, [(start sample, ipa), ...])."""
+def speak(library, data, voice, settings, text):
+  """Returns (sample rate, int16 bytes, [(first sample, ipa), ...]).
+
+  `settings` are words per minute, pitch and pitch range; `text` is bytes.
+  """
   lib = ctypes.CDLL(library)
-  parent = data.removesuffix("/espeak-ng-data")
   rate = lib.espeak_Initialize(
-    SYNCHRONOUS, 0, parent.encode(), PHONEME_EVENTS_IPA_DONT_EXIT
+    SYNCHRONOUS, 0, data.encode(), PHONEME_EVENTS_IPA_DONT_EXIT
   )
   if rate <= 0:
-    raise RuntimeError(f"espeak-ng found no data in {parent}")
-  if lib.espeak_SetVoiceByName(request["voice"].encode()) != 0:
-    raise RuntimeError(f"espeak-ng has no voice {request['voice']}")
-  lib.espeak_SetParameter(RATE, request["rate"], 0)
-  lib.espeak_SetParameter(PITCH, request["pitch"], 0)
-  lib.espeak_SetParameter(RANGE, request["range"], 0)
+    raise RuntimeError(f"espeak-ng found no data in {data}")
+  if lib.espeak_SetVoiceByName(voice.encode()) != 0:
+    raise RuntimeError(f"espeak-ng has no voice {voice}")
+  for parameter, value in zip((RATE, PITCH, RANGE), settings, strict=True):
+    lib.espeak_SetParameter(parameter, value, 0)
   pieces, starts = [], []
 
   def collect(wave, count, events):
@@ -77,19 +79,19 @@ def speak(library, data, request):
 
   callback = _CALLBACK(collect)
   lib.espeak_SetSynthCallback(callback)
-  text = request["text"].encode()
   lib.espeak_Synth(text, len(text) + 1, 0, 0, 0, CHARS_UTF8, None, None)
   lib.espeak_Synchronize()
   return rate, b"".join(pieces), starts
 
 
 def main():
-  """Reads the request, writes the answer."""
+  """Reads the text, writes the answer."""
+  library, data, voice, *settings = sys.argv[1:]
   rate, samples, starts = speak(
-    sys.argv[1], sys.argv[2], json.loads(sys.stdin.buffer.read())
+    library, data, voice, map(int, settings), sys.stdin.buffer.read()
   )
-  head = {"rate": rate, "starts": starts}
-  sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + samples)
+  lines = [f"{rate}\n", *(f"{at} {ipa}\n" for at, ipa in starts), "\n"]
+  sys.stdout.buffer.write("".join(lines).encode() + samples)
 
 
 if __name__ == "__main__":

@@ -128,7 +128,7 @@ def draw_nose(canvas, head, person):
       for rows in (np.array(ridge), np.array(wall))
     )
   )
-  canvas.glow(closed_curve(wall_P2), dark, 0.5)
+  canvas.glow(closed_curve(wall_P2), dark, 0.5, 2)
   under = circle(8) * [1.15 * w, 0.075] + [0, y - 0.085]
   canvas.glow(closed_curve(head.face(under, 0.06)), dark, 0.5, 2)
   tip = closed_curve(head.face(circle(8) * [0.085, 0.07] + [0, y + 0.05], 0.2))
@@ -168,7 +168,7 @@ def draw_mouth(canvas, head, person, face, mouth_3):
   unit = head.scale
   shade = tuple(0.55 * c for c in person.skin)
   hollow = between(under[6:-6], under[6:-6] - [0, 0.07 * unit])
-  canvas.glow(hollow, shade, 0.25, 2)
+  canvas.fill(hollow, (*shade, 0.16))
   canvas.fill(between(over, top), tuple(0.84 * c for c in person.lips))
   canvas.fill(between(low, under), person.lips)
   shine = 0.45 * low[9:-9] + 0.55 * under[9:-9]

@@ -122,26 +122,25 @@ def draw_front_hair(canvas, head, person):
   canvas.clip(np.concatenate([over_P2, sides_P2]))
   canvas.fill(np.concatenate([over_P2, low_P2]), (*shadow, 0.25))
   canvas.fill(cap_P2, (*person.hair, style.alpha))
+  _draw_shine(canvas, head, person, style)
   canvas.unclip()
-  _draw_shine(canvas, head, person, style, cap_P2)
   if not style.curls and style.alpha == 1:
     _draw_strands(canvas, head.scale, person, over_P2, line_P2)
   if style.locks is not None:
     _draw_locks(canvas, head, person, style)
 
 
-def _draw_shine(canvas, head, person, style, cap_P2):
+def _draw_shine(canvas, head, person, style):
+  """Light on top; dark at the sides, where it also shades the face."""
   bright = mix(person.hair, (1, 1, 1), 0.4)
   lean = 0.35 * person.light[0]
-  shine_K2 = circle() * [0.55, 0.14] + [lean, 0.86 + 0.3 * style.thick]
-  canvas.clip(cap_P2)
-  canvas.glow(closed_curve(head.rim(shine_K2, 0.3)), bright, 0.35)
+  shine_K2 = circle(8) * [0.55, 0.14] + [lean, 0.86 + 0.3 * style.thick]
+  canvas.glow(closed_curve(head.rim(shine_K2, 0.3)), bright, 0.3)
   dark = mix(person.hair, (0, 0, 0), 0.6)
   sides_211 = np.array([-1.0, 1.0]).reshape(2, 1, 1)
   edges = circle(8) * [0.2, 0.7] + sides_211 * [person.width + 0.05, 0]
   edges = closed_curve(head.rim(edges + [0, 0.4]))
-  canvas.glow(edges, dark, 0.4, 2)
-  canvas.unclip()
+  canvas.glow(edges, dark, 0.3, 2)
 
 
 def _draw_strands(canvas, unit, person, over_P2, line_P2):

@@ -4,7 +4,6 @@ Dimension key: S audio samples.
 """
 
 import dataclasses
-import json
 import pathlib
 import subprocess
 import sys
@@ -85,19 +84,15 @@ def speak(text, voice):
       "speech needs the package espeakng-loader; install it with"
       " pip install 'eartalk-jax[demo]'"
     ) from error
-  request = {
-    "text": text,
-    "voice": voice.espeak,
-    "rate": voice.rate,
-    "pitch": voice.pitch,
-    "range": voice.pitch_range,
-  }
-  command = [sys.executable, "-I", "-S", str(_CHILD)]
-  command += [espeakng_loader.get_library_path()]
-  command += [espeakng_loader.get_data_path()]
-  child = subprocess.run(
-    command, input=json.dumps(request).encode(), capture_output=True
-  )
+  settings = (voice.rate, voice.pitch, voice.pitch_range)
+  command = [
+    *(sys.executable, "-I", "-S", str(_CHILD)),
+    espeakng_loader.get_library_path(),
+    espeakng_loader.get_data_path().removesuffix("/espeak-ng-data"),
+    voice.espeak,
+    *map(str, settings),
+  ]
+  child = subprocess.run(command, input=text.encode(), capture_output=True)
   if child.returncode:
     reason = child.stderr.decode(errors="replace").strip().splitlines()
     raise UserError(
@@ -105,14 +100,15 @@ def speak(text, voice):
       f" {reason[-1] if reason else child.returncode};"
       " reinstall espeakng-loader"
     )
-  head, wave = child.stdout.split(b"\n", 1)
-  return _speech(json.loads(head), np.frombuffer(wave, "<i2"))
+  head, wave = child.stdout.split(b"\n\n", 1)
+  return _speech(head.decode().split("\n"), np.frombuffer(wave, "<i2"))
 
 
-def _speech(head, wave_S):
-  assert head["rate"] == SAMPLE_RATE, head["rate"]
+def _speech(lines, wave_S):
+  assert int(lines[0]) == SAMPLE_RATE, lines[0]
   samples_S = wave_S.astype(np.float32) / 32_768
-  starts = head["starts"]
+  rows = [line.split(" ", 1) for line in lines[1:]]
+  starts = [(int(at), ipa) for at, ipa in rows]
   ends = [start for start, _ in starts[1:]] + [len(wave_S)]
   phonemes = []
   for (start, ipa), end in zip(starts, ends, strict=True):
@@ -153,17 +149,15 @@ def lay_out(utterances, seconds, lead, pause):
       Phoneme(p.start + offset, p.end + offset, p.ipa) for p in speech.phonemes
     ]
     fitting = [p for p in moved if p.end <= seconds - 0.05]
-    if not fitting:
-      break
     phonemes += fitting
     piece_S = speech.samples_S
     if len(fitting) < len(moved):
-      piece_S = piece_S[: round((fitting[-1].end - offset) * SAMPLE_RATE)]
+      end = fitting[-1].end if fitting else offset
+      piece_S = piece_S[: round((end - offset) * SAMPLE_RATE)].copy()
       fade = min(len(piece_S), SAMPLE_RATE // 50)
-      piece_S = piece_S.copy()
       piece_S[len(piece_S) - fade :] *= np.linspace(1, 0, fade)
-    room = min(len(piece_S), len(samples_S) - at)
-    samples_S[at : at + room] += piece_S[:room]
+    piece_S = piece_S[: max(0, len(samples_S) - at)]
+    samples_S[at : at + len(piece_S)] = piece_S
     at += len(piece_S) + round(pause * SAMPLE_RATE)
     if len(fitting) < len(moved):
       break
