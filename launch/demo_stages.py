@@ -11,7 +11,6 @@ from PIL import Image
 
 import configs
 from configs import demo, tokenizer_demo
-from data_pipelines.shards import open_dataset
 from eartalk_jax import files
 
 _FPS = 25
@@ -181,6 +180,9 @@ def prepare_sample(out):
   They are of the first held-out clip: the speech is its media file, the
   portrait its calmest frame.
   """
+  # Here, so that the process that only waits for the others stays small.
+  from data_pipelines.shards import open_dataset
+
   dataset = open_dataset(out / "frames" / "held_out", "frames")
   clip = dataset.source[0]
   where = out / "sample"
