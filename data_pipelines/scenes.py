@@ -26,7 +26,7 @@ def find_cuts(thumbs_TYX3):
   Args:
     thumbs_TYX3: uint8 thumbnails of all frames.
   """
-  change_T = _changes(thumbs_TYX3)
+  change_T, step_T = _changes(thumbs_TYX3), _steps(thumbs_TYX3)
   cuts = []
   for t in np.flatnonzero(change_T >= _SMALLEST):
     if change_T[t] < change_T[max(t - _REACH, 0) : t + _REACH + 1].max():
@@ -35,10 +35,19 @@ def find_cuts(thumbs_TYX3):
     # The medians smear a cut over the frames within their reach.
     far = np.abs(np.arange(len(change_T))[around] - t) >= _REACH
     background = np.median(change_T[around][far]) if far.any() else 0.0
-    apart = not cuts or t - cuts[-1] >= _REACH
-    if apart and change_T[t] >= _CONTRAST * background:
-      cuts.append(int(t))
+    if change_T[t] >= _CONTRAST * background:
+      near = max(t - _REACH + 1, 0)
+      cut = near + int(np.argmax(step_T[near : t + _REACH]))
+      if not cuts or cut > cuts[-1]:
+        cuts.append(cut)
   return cuts
+
+
+def _steps(thumbs_TYX3):
+  """Mean change from the frame before, of 1."""
+  return _difference(
+    thumbs_TYX3, np.concatenate([thumbs_TYX3[:1], thumbs_TYX3[:-1]])
+  )
 
 
 def _changes(thumbs_TYX3):
@@ -47,9 +56,13 @@ def _changes(thumbs_TYX3):
   padded = np.pad(thumbs_TYX3, sides, mode="edge")
   a, b, c = padded[:-2], padded[1:-1], padded[2:]
   medians = np.maximum(np.minimum(a, b), np.minimum(np.maximum(a, b), c))
-  before, after = medians[:-_REACH], medians[_REACH:]
+  return _difference(medians[_REACH:], medians[:-_REACH])
+
+
+def _difference(a_TYX3, b_TYX3):
+  """Mean absolute difference of each picture, of 1."""
   # Bytes: the larger less the smaller never wraps around.
-  change = np.maximum(after, before) - np.minimum(after, before)
+  change = np.maximum(a_TYX3, b_TYX3) - np.minimum(a_TYX3, b_TYX3)
   return change.mean(axis=(1, 2, 3)) / 255
 
 

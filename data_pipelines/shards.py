@@ -105,9 +105,11 @@ def write_shard(path, features, records):
     )
     for record in records:
       lengths.append(len(record["mel"]))
-      example = features.encode_example(record)
+      example = serializer.get_tf_example(features.encode_example(record))
+      # Or else the order of the fields differs from process to process.
+      content = example.SerializeToString(deterministic=True)
       with _disk_errors():
-        writer.write(serializer.serialize_example(example))
+        writer.write(content)
     with _disk_errors():
       writer.close()
     _check_written(temporary, len(lengths))

@@ -16,7 +16,7 @@ class Clip:
   pictures: np.ndarray | list
   times: np.ndarray
   audio: np.ndarray | None
-  rate: int = 16_000
+  sample_rate: int = 16_000
   video_codec: str = "libx264"
   audio_codec: str = "aac"
   audio_start: float = 0.0
@@ -65,7 +65,9 @@ def _video_stream(container, clip):
 def _audio_stream(container, clip):
   channels = len(clip.audio)
   layout = {1: "mono", 2: "stereo"}[channels]
-  stream = container.add_stream(clip.audio_codec, rate=clip.rate, layout=layout)
+  stream = container.add_stream(
+    clip.audio_codec, rate=clip.sample_rate, layout=layout
+  )
   frames = []
   for start in range(0, clip.audio.shape[1], 1024):
     if clip.audio_hole[0] <= start < clip.audio_hole[1]:
@@ -74,9 +76,9 @@ def _audio_stream(container, clip):
       clip.audio[:, start : start + 1024], np.float32
     )
     frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
-    frame.sample_rate = clip.rate
-    frame.pts = start + round(clip.audio_start * clip.rate)
-    frame.time_base = fractions.Fraction(1, clip.rate)
+    frame.sample_rate = clip.sample_rate
+    frame.pts = start + round(clip.audio_start * clip.sample_rate)
+    frame.time_base = fractions.Fraction(1, clip.sample_rate)
     frames.append(frame)
   return stream, frames
 

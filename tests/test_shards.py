@@ -1,4 +1,5 @@
 import os
+import pathlib
 import resource
 import subprocess
 import sys
@@ -84,6 +85,28 @@ def test_equal_records_give_equal_bytes(tmp_path):
   assert (one["clips"], one["frames"]) == (3, 5 + 6 + 7)
 
 
+def run_here(code):
+  """Runs a line of Python in another process that can import this file."""
+  here = pathlib.Path(__file__)
+  return subprocess.run(
+    [sys.executable, "-c", f"import test_shards as t; {code}"],
+    env=os.environ | {"PYTHONPATH": f"{here.parents[1]}:{here.parent}"},
+    capture_output=True,
+    text=True,
+  )
+
+
+def test_every_process_writes_the_same_bytes(tmp_path):
+  entry = shards.write_shard(tmp_path / "a", FEATURES, records(3))
+  for name in "bcd":
+    path = os.fspath(tmp_path / name)
+    output = run_here(
+      f"e = t.shards.write_shard({path!r}, t.FEATURES, t.records(3));"
+      "print(e['sha256'])"
+    )
+    assert output.stdout.strip() == entry["sha256"], output.stderr
+
+
 def test_dropped_records_are_not_seen_and_change_the_fingerprint(tmp_path):
   whole = make_dataset(tmp_path)
   part = make_dataset(tmp_path, dropped=[3, 0])
@@ -148,12 +171,7 @@ def _fill_the_disk(directory):
 
 
 def test_a_full_disk_names_the_shard_and_leaves_nothing(tmp_path):
-  code = (
-    f"from tests import test_shards as t; t._fill_the_disk({str(tmp_path)!r})"
-  )
-  output = subprocess.run(
-    [sys.executable, "-c", code], capture_output=True, text=True
-  )
+  output = run_here(f"t._fill_the_disk({os.fspath(tmp_path)!r})")
   assert "user error: cannot write" in output.stdout, output.stderr
   assert "frames-7" in output.stdout
   assert not list(tmp_path.iterdir())
