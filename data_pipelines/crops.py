@@ -17,8 +17,9 @@ _SCALE = 2.0
 _LIFT = 0.1
 # Boxes belong together when their middles are nearer than this, in sizes.
 _NEAR = 1.0
-# A face is there if that share of the samples shows it with a good score.
-_SHARE = 0.25
+# A face is there if that share of the samples shows it with a good score, or
+# one does and that share shows it with any score.
+_SHARE, _WEAK_SHARE = 0.25, 0.5
 # Smaller faces beside the main one are background.
 _RIVAL = 0.5
 
@@ -58,10 +59,11 @@ def steady_crop(samples, period):
     Reject: no_face.
   """
   anchor, support = _most_frequent(samples)
-  if support < max(1, _SHARE * len(samples)):
-    raise Reject("no_face", f"in {support} of {len(samples)} pictures")
-  track = [_nearest(boxes, anchor) for boxes in samples]
+  track = [anchor and _nearest(boxes, anchor) for boxes in samples]
   found_K4 = np.array([box for box in track if box is not None])
+  seen = support >= _SHARE * len(samples)
+  if not support or not (seen or len(found_K4) >= _WEAK_SHARE * len(samples)):
+    raise Reject("no_face", f"in {support} of {len(samples)} pictures")
   size = np.median(found_K4[:, 2])
   centre_K2 = found_K4[:, :2] + found_K4[:, 2:3] / 2
   middle_2 = np.median(centre_K2, axis=0)

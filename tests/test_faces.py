@@ -106,7 +106,9 @@ def test_weak_boxes_continue_a_face_and_make_none():
   weak = [box(104, score=0.2)]
   with pytest.raises(Reject, match="no_face"):
     crops.steady_crop([weak] * 8, 0.5)
-  samples = [[box(100)]] * 4 + [weak] * 4
+  with pytest.raises(Reject, match="no_face"):
+    crops.steady_crop([[box(100)], weak, weak] + [[]] * 5, 0.5)
+  samples = [[box(100)]] + [weak] * 7
   assert crops.steady_crop(samples, 0.5).scores["face_gap"] == 0
 
 
