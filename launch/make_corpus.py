@@ -1,13 +1,12 @@
 """Makes the embedded corpus: procedural talking heads as mp4 files."""
 
 import argparse
-import concurrent.futures
 import json
-import multiprocessing
 import os
 import pathlib
 
 from data_pipelines.corpus.clips import PARTS, ClipJob, make_clip
+from data_pipelines.pool import run_jobs
 from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
@@ -104,19 +103,9 @@ def main():
     for i in range(count)
   ]
   missing = [job for job in jobs if not job.is_finished]
-  context = multiprocessing.get_context("spawn")
-  with (
-    concurrent.futures.ProcessPoolExecutor(args.workers, context) as pool,
-    counting("making clips", len(missing), "clips") as advance,
-  ):
-    futures = [pool.submit(make_clip, job) for job in missing]
-    try:
-      for future in concurrent.futures.as_completed(futures):
-        future.result()
-        advance()
-    except BaseException:
-      pool.shutdown(cancel_futures=True)
-      raise
+  with counting("making clips", len(missing), "clips") as advance:
+    for _ in run_jobs(make_clip, missing, args.workers):
+      advance()
   print(
     f"{root}: {counts['train']} training and {held} held-out clips,"
     f" {len(jobs) - len(missing)} were there before"

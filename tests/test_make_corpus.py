@@ -1,0 +1,106 @@
+"""The command: parts, reruns, kills, mistakes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import pytest
+
+from eartalk_jax.errors import UserError
+from launch import make_corpus
+
+COMMAND = [sys.executable, "-m", "launch.make_corpus"]
+
+
+def command(out, clips=3, seed=1, **flags):
+  flags = {"seconds": 0.5, "held-out": 1, "workers": 1} | flags
+  given = [f"--{name}={value}" for name, value in flags.items()]
+  return [
+    *COMMAND,
+    f"--out={out}",
+    f"--clips={clips}",
+    f"--seed={seed}",
+  ] + given
+
+
+@pytest.fixture
+def run(monkeypatch):
+  """Runs the command in this process."""
+
+  def run(*args, **flags):
+    monkeypatch.setattr(sys, "argv", command(*args, **flags)[2:])
+    return make_corpus.main()
+
+  return run
+
+
+def films(root):
+  return {p: p.stat().st_mtime_ns for p in root.glob("*/*.mp4")}
+
+
+@pytest.fixture
+def corpus(tmp_path, run):
+  run(tmp_path)
+  return tmp_path
+
+
+def test_the_parts_are_as_large_as_asked(corpus):
+  assert len(list(corpus.glob("train/*.mp4"))) == 2
+  assert len(list(corpus.glob("held_out/*.mp4"))) == 1
+  for film in films(corpus):
+    assert film.with_suffix(".truth.json").exists()
+
+
+def test_a_rerun_makes_nothing_anew_and_a_larger_one_adds(corpus, run, capsys):
+  before = films(corpus)
+  run(corpus, clips=4)
+  assert "3 were there" in capsys.readouterr().out
+  after = films(corpus)
+  assert len(after) == 4
+  assert before.items() <= after.items()
+
+
+def test_a_share_of_the_clips_is_held_out(tmp_path, run):
+  run(tmp_path, clips=4, **{"held-out": 0.25})
+  assert len(list(tmp_path.glob("train/*.mp4"))) == 3
+  assert len(list(tmp_path.glob("held_out/*.mp4"))) == 1
+
+
+def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, run):
+  process = subprocess.Popen(
+    command(tmp_path, clips=8, workers=2, seconds=1.0),
+    stdout=subprocess.DEVNULL,
+    start_new_session=True,
+  )
+  for _ in range(600):
+    if films(tmp_path):
+      break
+    time.sleep(0.05)
+  os.killpg(process.pid, signal.SIGKILL)
+  process.wait()
+  assert 0 < len(films(tmp_path)) < 8
+  for film in films(tmp_path):
+    with av.open(str(film)) as opened:
+      assert sum(1 for _ in opened.decode(video=0)) > 20
+  run(tmp_path, clips=8, seconds=1.0)
+  assert len(films(tmp_path)) == 8
+  assert not list(tmp_path.glob("*/.*"))
+
+
+@pytest.mark.parametrize(
+  ("flags", "said"),
+  [
+    ({"seed": 2}, "seed"),
+    ({"seconds": 0.7}, "seconds"),
+    ({"clips": 0}, "--clips"),
+    ({"held-out": 9}, "--held-out"),
+    ({"seconds": 0.01}, "--seconds"),
+    ({"workers": 0}, "--workers"),
+  ],
+)
+def test_mistakes_are_named(corpus, run, flags, said):
+  with pytest.raises(UserError, match=said):
+    run(corpus, **flags)
