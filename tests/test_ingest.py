@@ -129,6 +129,8 @@ def test_every_shot_is_a_clip_of_its_own(tmp_path):
   assert verdicts == [None, "no_face", None]
   got = [(r["start_frame"], len(r["frames"])) for r in records]
   assert got == [(0, 50), (80, 40)]
+  first, last = (r["frames"].mean(axis=0) for r in records)
+  assert np.abs(first - last[:, ::-1]).mean() < 25
 
 
 def test_sound_follows_its_pictures_through_cuts(tmp_path):
@@ -141,6 +143,23 @@ def test_sound_follows_its_pictures_through_cuts(tmp_path):
   assert np.abs(got_S - np.round(audio[0] * 32768)).max() <= 1
   numbers = [clips.number(picture) for picture in records[0]["frames"]]
   assert numbers == list(range(30))
+
+
+def test_truth_is_that_of_the_frame_shown_when_the_sound_is_late(tmp_path):
+  path = write(
+    tmp_path / "a.mkv",
+    clips.numbered(75),
+    clips.noise(2),
+    rate=30,
+    audio_codec="pcm_s16le",
+    audio_start=0.31,
+  )
+  write_truth(path, np.arange(75) / 30, number=[[i] for i in range(75)])
+  records, _ = ingest(path, faces="whole", track_sizes={"number": 1})
+  for record in records:
+    shown = [clips.number(picture) for picture in record["frames"]]
+    np.testing.assert_array_equal(record["tracks/number"][:, 0], shown)
+    assert shown[0] >= 9 and record["has/number"]
 
 
 def test_ten_minutes_become_clips_of_at_most_20_seconds(tmp_path):

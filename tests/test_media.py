@@ -253,6 +253,19 @@ def test_a_truncated_mp4_is_said_so(tmp_path, keep, options):
   assert reason_of(path) in ("truncated", "decode_error")
 
 
+def test_a_recording_that_stopped_half_way_is_said_so(tmp_path):
+  clip = clips.Clip(
+    clips.numbered(100),
+    np.arange(100) / 25,
+    clips.noise(4),
+    audio_codec="pcm_s16le",
+  )
+  path = clips.write(tmp_path / "a.mkv", clip)
+  content = path.read_bytes()
+  path.write_bytes(content[: len(content) // 2])
+  assert reason_of(path) == "truncated"
+
+
 def test_a_video_track_without_pictures_is_said_so(tmp_path):
   path = tmp_path / "a.mkv"
   clip = clips.Clip(clips.numbered(1), [], clips.noise(1))
