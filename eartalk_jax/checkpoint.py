@@ -24,6 +24,8 @@ _CONTEXT = ocp.Context()
 _CONTEXT.checkpointables.registry = ocp.handlers.local_registry().add(
   ocp.handlers.JsonHandler, checkpointable_name="data"
 )
+# Slicing a replicated array compiles a program per shape: not for small ones.
+_CONTEXT.array.saving.min_slice_bytes_for_replica_parallel = 2**22
 
 
 class Checkpoints:

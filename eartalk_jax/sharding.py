@@ -22,8 +22,8 @@ AXES = ("data", "fsdp", "tensor")
 # dimension leaves that dimension whole. Moments and averages end in the name of
 # their parameter, so the one table covers the state.
 RULES = (
-  (r"/(query|key|value)/kernel$", P("fsdp", "tensor", None)),  # [D, H, K]
-  (r"/merge/out/kernel$", P("tensor", None, "fsdp")),  # [H, K, D]
+  (r"(query|key|value)/kernel$", P("fsdp", "tensor", None)),  # [D, H, K]
+  (r"merge/out/kernel$", P("tensor", None, "fsdp")),  # [H, K, D]
   # Back from an inner width: that one comes first.
   (r"(out|down|expand)/kernel$", P("tensor", "fsdp")),
   (r"kernel$", P("fsdp", "tensor")),

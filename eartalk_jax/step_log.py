@@ -13,8 +13,9 @@ from eartalk_jax.errors import UserError
 IN_FLIGHT = 2
 # So many steps in a row without a finite loss: the run is lost.
 MAX_SKIPPED = 20
-# Share of the time spent waiting for data that is worth a warning.
-ALARM = 0.2
+# Share of a window spent waiting for data that is worth a warning, if it is
+# also that many seconds.
+ALARM, ALARM_SECONDS = 0.2, 1.0
 
 
 class StepLog:
@@ -95,12 +96,13 @@ class StepLog:
       )
 
   def _warn(self, wait):
-    if wait > ALARM and not self._alarmed:
+    slow = wait > ALARM and self._wait > ALARM_SECONDS
+    if slow and not self._alarmed:
       self._progress.say(
         f"warning: {wait:.0%} of the last {len(self._window)} steps was spent "
         "waiting for data; raise data.threads or use faster storage"
       )
-    self._alarmed = wait > ALARM
+    self._alarmed = slow
 
 
 def _average(window):

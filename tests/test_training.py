@@ -1,12 +1,17 @@
 """The loop: any mesh, any interruption, the same numbers."""
 
+import time
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import Batches, run_config, train
+from tiny import Batches, init_params, loss_fn, run_config, train
 
+from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
 from eartalk_jax.sharding import MeshConfig
+from eartalk_jax.train_step import make_init, make_step
 
 
 def leaves(tree):
@@ -36,12 +41,13 @@ def test_stopped_and_resumed_is_bitwise_one_run(tmp_path):
     def iterate(self, step):
       for batch in super().iterate(step):
         seen.append(step)
-        if len(seen) == 8:
+        if len(seen) == 10:
           raise Stop
         yield batch
 
   with pytest.raises(Stop):
     train(tmp_path / "parts", batches=Failing())
+  assert read_metrics(tmp_path / "parts")[-1]["step"] > 5
   parts = train(tmp_path / "parts")
   assert_bitwise(whole, parts)
   steps = [line["step"] for line in read_metrics(tmp_path / "parts")]
@@ -69,3 +75,68 @@ def test_any_mesh_gives_the_same_loss(tmp_path, mesh):
     read_metrics(tmp_path / "many"), read_metrics(tmp_path / "one"), strict=True
   ):
     np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+
+
+class Poisoned(Batches):
+  """Batches with a NaN at some steps."""
+
+  def __init__(self, steps):
+    super().__init__()
+    self.steps = steps
+
+  def batch(self, step):
+    batch = super().batch(step)
+    if step in self.steps:
+      batch["x_BF"][3, 0] = np.nan
+    return batch
+
+
+def test_a_bad_batch_is_skipped_counted_and_kept_out_of_the_curves(tmp_path):
+  state = train(tmp_path, batches=Poisoned({2, 4, 5}))
+  lines = read_metrics(tmp_path)
+  assert [line["skipped"] for line in lines] == [0, 1, 2, 0, 0, 0]
+  assert np.isfinite(lines[1]["loss"]) and lines[2]["loss"] is None
+  assert all(np.isfinite(leaf).all() for leaf in leaves(state.params))
+  assert int(state.opt[1].count) == 12 - 3
+
+
+def test_a_run_that_is_lost_stops_with_the_reason(tmp_path):
+  run = run_config(steps=60)
+  with pytest.raises(UserError, match="not finite in 20 steps up to step 27"):
+    train(tmp_path, run, batches=Poisoned(set(range(7, 60))))
+
+
+def test_diagnostics_see_the_average_and_share_the_line_of_their_step(tmp_path):
+  def diagnose(params, batch, key):
+    return {"size": jnp.sum(params["up"]["kernel"] ** 2), "rows": len(batch)}
+
+  state = train(tmp_path, run_config(steps=12), diagnose=diagnose)
+  lines = read_metrics(tmp_path)
+  assert [line["step"] for line in lines if "size" in line] == [6, 12]
+  size = np.sum(np.asarray(state.ema["up"]["kernel"]) ** 2)
+  np.testing.assert_allclose(lines[-1]["size"], size, rtol=1e-5)
+
+
+def test_waiting_for_data_is_measured_and_reported(tmp_path, capsys):
+  class Slow(Batches):
+    def batch(self, step):
+      time.sleep(0.3)
+      return super().batch(step)
+
+  train(tmp_path, run_config(steps=6, log_every=6), batches=Slow())
+  (line,) = read_metrics(tmp_path)
+  assert line["data_wait"] > 0.5
+  out = capsys.readouterr().out
+  assert "spent waiting for data" in out
+  assert "compiling" in out and "ETA" in out
+
+
+def test_the_step_donates_its_state():
+  run = run_config()
+  batch, key = Batches().batch(0), jax.random.key(0)
+  init = make_init(run, init_params)
+  state = jax.block_until_ready(jax.jit(init)(key))
+  step = jax.jit(make_step(run, loss_fn), donate_argnums=0)
+  new, _ = step(state, batch, key)
+  assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
+  assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new))

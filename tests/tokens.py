@@ -1,9 +1,13 @@
 """Tiny token datasets for the tests."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import tensorflow_datasets as tfds
 
 from data_pipelines.shards import finish_dataset, shard_path, write_shard
+from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
 
 SHAPE = (2, 2, 3)
 BINS = 5
@@ -69,3 +73,25 @@ def write_tokens(
   }
   finish_dataset(directory, spec, manifest)
   return directory
+
+
+def write_tokenizer(directory, seed=0):
+  """An untrained tokenizer of 16-pixel pictures and latents of SHAPE."""
+  config = TokenizerConfig(
+    size=16,
+    patch=8,
+    channels=3,
+    width=8,
+    heads=1,
+    encoder_depth=1,
+    decoder_depth=1,
+  )
+  picture_BYX3 = jnp.zeros((1, 16, 16, 3))
+  params = Autoencoder(config).init(jax.random.key(seed), picture_BYX3)[
+    "params"
+  ]
+  tokenizer = Tokenizer(
+    config, params, np.zeros(3, np.float32), np.ones(3, np.float32)
+  )
+  save_tokenizer(directory, tokenizer)
+  return tokenizer

@@ -1,0 +1,152 @@
+"""A run survives anything; a checkpoint is never mistaken for another's."""
+
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from slow_run import config
+from tiny import Batches, init_params, run_config, train
+
+from eartalk_jax.checkpoint import claim_workdir, load_ema
+from eartalk_jax.errors import UserError
+from eartalk_jax.metrics import read_metrics
+from eartalk_jax.optimizer import OptimizerConfig
+
+TESTS = pathlib.Path(__file__).parent
+
+
+def assert_bitwise(one, other):
+  for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+    np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+
+
+def start(workdir):
+  return subprocess.Popen(
+    [sys.executable, "slow_run.py", str(workdir)],
+    cwd=TESTS,
+    env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def wait_for_step(workdir, step, process):
+  while not any(line["step"] >= step for line in read_metrics(workdir)):
+    assert process.poll() is None, process.stderr.read()
+    time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("whole")
+  return train(workdir, config()), read_metrics(workdir)
+
+
+def assert_same_run(workdir, whole):
+  """The same bits, and each line of the curves once."""
+  assert_bitwise(train(workdir, config()), whole[0])
+  lines = read_metrics(workdir)
+  assert [line["step"] for line in lines] == [line["step"] for line in whole[1]]
+  return lines
+
+
+def test_killed_twice_at_any_moment_is_bitwise_one_run(tmp_path, whole):
+  for step in (11, 31):
+    process = start(tmp_path)
+    wait_for_step(tmp_path, step, process)
+    process.kill()
+    process.wait()
+  # What a kill in the middle of a save leaves, whenever it really came.
+  torn = tmp_path / "checkpoints" / "58.orbax-checkpoint-tmp"
+  (torn / "state").mkdir(parents=True)
+  lines = assert_same_run(tmp_path, whole)
+  assert not torn.exists()
+  losses = [[line["loss"] for line in run] for run in (lines, whole[1])]
+  assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+  "number, status", [(signal.SIGTERM, 143), (signal.SIGINT, None)]
+)
+def test_a_signal_saves_between_two_steps(tmp_path, whole, number, status):
+  process = start(tmp_path)
+  wait_for_step(tmp_path, 9, process)
+  process.send_signal(number)
+  _, errors = process.communicate(timeout=60)
+  assert "saved step" in errors and "run the same command" in errors
+  if status is None:  # python's own way of ending by Ctrl-C
+    assert process.returncode in (-signal.SIGINT, 130)
+  else:
+    assert process.returncode == status
+  step, _ = load_ema(tmp_path)
+  assert read_metrics(tmp_path)[-1]["step"] <= step
+  assert_same_run(tmp_path, whole)
+
+
+def test_only_the_newest_checkpoints_are_kept(tmp_path):
+  train(tmp_path, run_config(save_every=3, keep=2))
+  names = {path.name for path in (tmp_path / "checkpoints").iterdir()}
+  assert names == {"9", "12"}
+
+
+def test_ema_is_read_alone_and_checked(tmp_path):
+  state = train(tmp_path)
+  shapes = jax.eval_shape(init_params, jax.random.key(0))
+  step, params = load_ema(tmp_path, shapes)
+  assert step == 12
+  assert_bitwise(params, state.ema)
+  for item in ("state", "data"):  # inference needs neither
+    shutil.rmtree(tmp_path / "checkpoints" / "12" / item)
+  _, alone = load_ema(tmp_path)
+  assert_bitwise(alone, state.ema)
+  shapes["up"]["kernel"] = jax.ShapeDtypeStruct((5, 16), np.float32)
+  with pytest.raises(UserError, match=r"up/kernel was '\(4, 16\)'"):
+    load_ema(tmp_path, shapes)
+
+
+def test_no_checkpoint_is_a_named_error(tmp_path):
+  with pytest.raises(UserError, match="no checkpoint in .*train first"):
+    load_ema(tmp_path / "nothing")
+  assert not (tmp_path / "nothing").exists()
+
+
+def test_another_configuration_is_refused_by_the_key_that_differs(tmp_path):
+  train(tmp_path, run_config(steps=2))
+  optimizer = OptimizerConfig(peak_lr=2e-2, warmup_steps=5, weight_decay=0.1)
+  with pytest.raises(UserError, match="optimizer.peak_lr was 0.01 and is now"):
+    train(tmp_path, run_config(steps=2, optimizer=optimizer))
+  with pytest.raises(UserError, match="data.seed was 0 and is now 1"):
+    train(tmp_path, run_config(steps=2), batches=Batches(seed=1))
+  with pytest.raises(UserError, match="model was 'regression' and is now 'x'"):
+    train(tmp_path, run_config(steps=2), fingerprint={"model": "x"})
+  train(tmp_path, run_config(steps=2, log_every=7, keep=9))  # these may
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(tmp_path):
+  whole = train(tmp_path)
+  for path in (tmp_path / "checkpoints" / "12").rglob("*"):
+    if path.is_file() and "ocdbt" in str(path):
+      path.write_bytes(b"")
+  with pytest.raises(UserError, match="12 cannot be read"):
+    train(tmp_path)
+  shutil.rmtree(tmp_path / "checkpoints" / "12")
+  assert_bitwise(train(tmp_path), whole)
+  steps = [line["step"] for line in read_metrics(tmp_path)]
+  assert steps == [2, 4, 6, 8, 10, 12]
+
+
+def test_a_config_may_change_until_there_is_a_checkpoint(tmp_path):
+  claim_workdir(tmp_path, {"model": {"width": 1}, "place": "a"})
+  claim_workdir(tmp_path, {"model": {"width": 2}, "place": "a"})
+  train(tmp_path, run_config(steps=2))
+  claim_workdir(tmp_path, {"model": {"width": 2}, "place": "b"}, ["place"])
+  with pytest.raises(UserError, match="model.width was 2 and is now 3"):
+    claim_workdir(tmp_path, {"model": {"width": 3}, "place": "b"})

@@ -1,0 +1,88 @@
+"""Configs are strict: nothing is ignored, every mistake is named."""
+
+import dataclasses
+from typing import Literal
+
+import ml_collections
+import pytest
+
+from configs import base, demo
+from eartalk_jax.config import differences, from_config, to_dict
+from eartalk_jax.errors import UserError
+from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.training import RunConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class Leaf:
+  rate: float
+  kind: Literal["a", "b"] = "a"
+
+  def __post_init__(self):
+    if self.rate < 0:
+      raise ValueError(f"rate {self.rate} is negative")
+
+
+@dataclasses.dataclass(frozen=True)
+class Tree:
+  width: int
+  name: str
+  leaf: Leaf
+  leaves: tuple[Leaf, ...] = ()
+  shape: tuple[int, int] = (1, 2)
+  limit: int | None = None
+  on: bool = False
+
+
+GOOD = {"width": 3, "name": "x", "leaf": {"rate": 1}}
+
+
+@pytest.mark.parametrize("wrap", [dict, ml_collections.ConfigDict])
+def test_nested_dataclasses_and_tuples_of_them_are_built(wrap):
+  leaves = [{"rate": 0.5, "kind": "b"}]
+  tree = from_config(Tree, wrap(GOOD | {"leaves": leaves, "shape": [3, 4]}))
+  assert tree == Tree(3, "x", Leaf(1.0), (Leaf(0.5, "b"),), (3, 4))
+  assert isinstance(tree.leaf.rate, float)
+  assert from_config(Tree, to_dict(tree)) == tree
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    ({"widht": 3}, "unknown key widht; did you mean width?"),
+    ({"leaf": {"rate": 1, "knd": "a"}}, "leaf.knd; did you mean kind?"),
+    ({"leaf": {}}, "leaf.rate is missing"),
+    ({"leaves": [{"rate": 1}, {}]}, "leaves.1.rate is missing"),
+    ({"leaf": {"rate": -1}}, "leaf: rate -1.0 is negative"),
+    ({"leaf": {"rate": 1, "kind": "c"}}, "leaf.kind is 'c'"),
+    ({"leaf": 3}, "leaf must be a dictionary"),
+    ({"width": 3.5}, "width must be int, not 3.5"),
+    ({"width": True}, "width must be int, not True"),
+    ({"on": 1}, "on must be bool, not 1"),
+    ({"name": None}, "name must be str, not None"),
+    ({"limit": "3"}, "limit must be int, not '3'"),
+    ({"shape": [1]}, "shape must have 2 entries"),
+    ({"shape": 4}, "shape must be a list, not 4"),
+  ],
+)
+def test_a_mistake_is_named_with_its_path(changes, message):
+  with pytest.raises(UserError) as caught:
+    from_config(Tree, GOOD | changes)
+  assert message in str(caught.value)
+
+
+def test_differences_name_the_dotted_key_and_both_values():
+  saved = {"a": {"b": 1, "c": [1, 2]}, "d": 0, "free": {"x": 1}}
+  now = {"a": {"b": 1, "c": [1, 3]}, "free": {"x": 2}, "e": 1}
+  assert differences(saved, now, free=("free",)) == [
+    ("a.c.1", 2, 3),
+    ("d", 0, "absent"),
+    ("e", "absent", 1),
+  ]
+
+
+@pytest.mark.parametrize("module", [base, demo])
+def test_the_shipped_configs_are_valid(module):
+  config = module.get_config()
+  from_config(TalkerConfig, config.model)
+  from_config(RunConfig, config.run)

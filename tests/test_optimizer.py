@@ -1,0 +1,138 @@
+"""Schedules and averages against their closed forms."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from tiny import Batches, init_params, loss_fn, run_config
+
+from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
+from eartalk_jax.optimizer import (
+  OptimizerConfig,
+  ema_decay,
+  learning_rate,
+  make_optimizer,
+)
+from eartalk_jax.train_step import make_init, make_step
+
+
+def test_the_rate_rises_linearly_and_falls_as_a_cosine():
+  config = OptimizerConfig(
+    peak_lr=0.4, warmup_steps=10, end_lr_fraction=0.1, decay="cosine"
+  )
+  rate = learning_rate(config, 110)
+  found = [float(rate(step)) for step in range(111)]
+  rise = [0.4 * (step + 1) / 10 for step in range(10)]
+  fall = [
+    0.4 * (0.1 + 0.9 * (1 + np.cos(np.pi * k / 100)) / 2) for k in range(101)
+  ]
+  np.testing.assert_allclose(found, rise + fall, rtol=1e-5)
+
+
+def test_a_constant_rate_stays_at_its_peak():
+  config = OptimizerConfig(peak_lr=0.4, warmup_steps=0, decay="constant")
+  rate = learning_rate(config, 5)
+  np.testing.assert_allclose([float(rate(k)) for k in range(6)], 0.4)
+
+
+def test_only_kernels_decay():
+  config = OptimizerConfig(peak_lr=1.0, warmup_steps=0, weight_decay=0.5)
+  optimizer = make_optimizer(config)
+  params = {"up": {"kernel": jnp.ones((2, 2)), "bias": jnp.ones(2)}}
+  zeros = jax.tree.map(jnp.zeros_like, params)
+  updates, _ = optimizer.update(zeros, optimizer.init(params), params)
+  assert np.all(updates["up"]["kernel"] == 0.5)
+  assert np.all(updates["up"]["bias"] == 0)
+
+
+def test_one_step_is_clipped_adamw_of_optax():
+  run = run_config()
+  config = run.optimizer
+  state = make_init(run, init_params)(jax.random.key(0))
+  batch, key = Batches().batch(0), jax.random.key(1)
+  new, metrics = jax.jit(make_step(run, loss_fn))(state, batch, key)
+  grads = jax.grad(lambda p: loss_fn(p, batch, jax.random.fold_in(key, 0))[0])(
+    state.params
+  )
+  reference = optax.chain(
+    optax.clip_by_global_norm(config.clip_norm),
+    optax.adamw(
+      config.peak_lr / config.warmup_steps,
+      config.b1,
+      config.b2,
+      weight_decay=config.weight_decay,
+      mask=lambda tree: jax.tree.map_with_path(
+        lambda path, _: "kernel" in jax.tree_util.keystr(path), tree
+      ),
+    ),
+  )
+  updates, _ = reference.update(
+    grads, reference.init(state.params), state.params
+  )
+  expected = optax.apply_updates(state.params, updates)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+    new.params,
+    expected,
+  )
+  np.testing.assert_allclose(
+    metrics["grad_norm"], optax.tree.norm(grads), rtol=1e-5
+  )
+
+
+def test_the_average_has_its_closed_form():
+  decay = 0.5  # warm: 1/10, 2/11, ..., then 0.5 from step 8 on
+  values = np.random.default_rng(0).normal(size=30)
+  average, weights = values[0], [1.0]
+  for step, value in enumerate(values[1:]):
+    keep = float(ema_decay(step, decay))
+    average = keep * average + (1 - keep) * value
+    weights = [keep * w for w in weights] + [1 - keep]
+    np.testing.assert_allclose(keep, min(decay, (1 + step) / (10 + step)))
+  np.testing.assert_allclose(average, np.dot(weights, values))
+  np.testing.assert_allclose(sum(weights), 1)
+  assert weights[0] < 1e-6, "the initial parameters are forgotten"
+
+
+def test_the_step_averages_by_that_form():
+  run = run_config(ema_decay=0.5)
+  state = make_init(run, init_params)(jax.random.key(0))
+  step = jax.jit(make_step(run, loss_fn))
+  ema = state.params
+  for number in range(10):
+    state, _ = step(state, Batches().batch(number), jax.random.key(1))
+    keep = min(0.5, (1 + number) / (10 + number))
+    ema = jax.tree.map(
+      lambda e, p, k=keep: k * e + (1 - k) * p, ema, state.params
+    )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7),
+    state.ema,
+    ema,
+  )
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
+def test_a_step_that_is_not_finite_changes_nothing_but_its_number(bad):
+  run = run_config()
+  state = make_init(run, init_params)(jax.random.key(0))
+  step = jax.jit(make_step(run, loss_fn))
+  state, _ = step(state, Batches().batch(0), jax.random.key(1))
+  batch = Batches().batch(1)
+  batch["x_BF"][0, 0] = bad
+  new, metrics = step(state, batch, jax.random.key(1))
+  assert metrics["skipped"] == 1 and new.step == state.step + 1
+  for name in ("params", "ema", "opt"):
+    for a, b in zip(
+      jax.tree.leaves(getattr(new, name)),
+      jax.tree.leaves(getattr(state, name)),
+      strict=True,
+    ):
+      np.testing.assert_array_equal(a, b)
+
+
+def test_nonsense_is_refused():
+  with pytest.raises(UserError, match="peak_lr"):
+    from_config(OptimizerConfig, {"peak_lr": 0.0, "warmup_steps": 1})

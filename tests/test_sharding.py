@@ -1,0 +1,111 @@
+"""Where the arrays of the state live."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec as P
+from tiny import init_params, run_config, train
+
+from configs import base
+from eartalk_jax import objective
+from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
+from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.talker import Talker
+from eartalk_jax.sharding import (
+  MeshConfig,
+  make_mesh,
+  put_batch,
+  tree_shardings,
+)
+from eartalk_jax.train_step import make_init
+
+
+def specs(tree, *sizes):
+  shardings = tree_shardings(tree, make_mesh(MeshConfig(*sizes)))
+  return {
+    jax.tree_util.keystr(path, simple=True, separator="/"): sharding.spec
+    for path, sharding in jax.tree_util.tree_leaves_with_path(shardings)
+  }
+
+
+def kernel(*shape):
+  return {"kernel": jax.ShapeDtypeStruct(shape, jnp.float32)}
+
+
+def test_specifications_speak_of_the_last_dimensions():
+  tree = {
+    "up": kernel(8, 8),
+    "layers": {"mlp": {"down": kernel(3, 8, 8)}},
+    "attention": {"query": kernel(3, 8, 2, 4)},
+    "merge": {"out": kernel(2, 4, 8)},
+  }
+  assert specs(tree, 2, 2, 2) == {
+    "up/kernel": P("fsdp", "tensor"),
+    "layers/mlp/down/kernel": P(None, "tensor", "fsdp"),
+    "attention/query/kernel": P(None, "fsdp", "tensor", None),
+    "merge/out/kernel": P("tensor", None, "fsdp"),
+  }
+
+
+def test_an_axis_that_does_not_divide_leaves_its_dimension_whole():
+  assert specs({"up": kernel(6, 8)}, 1, 4, 2) == {
+    "up/kernel": P(None, "tensor")
+  }
+
+
+def test_a_parameter_without_a_rule_is_an_error():
+  tree = {"odd": {"thing": jnp.zeros((2, 3))}}
+  with pytest.raises(UserError, match=r"odd/thing \(2, 3\)"):
+    specs(tree, 8)
+
+
+def test_moments_and_averages_live_where_their_parameter_does():
+  state = jax.eval_shape(
+    make_init(run_config(), init_params), jax.random.key(0)
+  )
+  found = specs(state, 2, 2, 2)
+  for name in ("up/kernel", "up/bias", "norm/scale", "down/kernel"):
+    same = [spec for path, spec in found.items() if path.endswith(name)]
+    assert len(same) == 4 and len(set(same)) == 1
+
+
+def test_the_whole_talker_has_rules_and_its_matrices_are_split():
+  model = Talker(from_config(TalkerConfig, base.get_config().model))
+  params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  found = specs(params, 1, 8, 1)
+  sizes = {
+    jax.tree_util.keystr(path, simple=True, separator="/"): leaf.size
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+  }
+  split = sum(n for name, n in sizes.items() if "fsdp" in found[name])
+  assert split > 0.99 * sum(sizes.values())
+
+
+def test_the_state_is_really_split_in_training(tmp_path):
+  state = train(tmp_path, run_config(steps=2, mesh=MeshConfig(2, 2, 2)))
+  for tree in (state.params, state.ema, state.opt[1].mu, state.opt[1].nu):
+    up = tree["up"]["kernel"]
+    assert up.sharding.spec == P("fsdp", "tensor")
+    assert up.addressable_shards[0].data.shape == (2, 8)
+
+
+def test_a_batch_is_split_over_data_and_fsdp():
+  with jax.set_mesh(make_mesh(MeshConfig(2, 2, 2))):
+    batch = put_batch({"x_BF": np.arange(16.0).reshape(8, 2)})
+  assert batch["x_BF"].addressable_shards[0].data.shape == (2, 2)
+  np.testing.assert_array_equal(batch["x_BF"], np.arange(16.0).reshape(8, 2))
+
+
+@pytest.mark.parametrize("sizes", [(3, 1, 1), (-1, 3, 1), (8, 2, 1), (0, 1, 1)])
+def test_a_mesh_that_is_not_all_devices_is_refused(sizes):
+  with pytest.raises(UserError, match="8 devices"):
+    make_mesh(MeshConfig(*sizes))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+  with pytest.raises(
+    UserError, match="batch_size 6 is not a multiple of the 8"
+  ):
+    train(tmp_path, run_config(batch_size=6))

@@ -1,0 +1,126 @@
+"""launch.train: what it checks, what it leaves, what it says."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+from tokens import BINS, SHAPE, write_tokenizer, write_tokens
+
+from configs import base
+from eartalk_jax import objective
+from eartalk_jax.checkpoint import load_ema
+from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
+from eartalk_jax.metrics import read_metrics
+from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.talker import Talker
+from eartalk_jax.tokenizer import load_tokenizer
+from launch.train import train
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+  root = tmp_path_factory.mktemp("train")
+  tokenizer = write_tokenizer(root / "tokenizer")
+  write_tokens(root / "tokens", tokenizer=tokenizer.fingerprint)
+  return root
+
+
+def tiny_config(root):
+  c = base.get_config()
+  c.tokenizer = str(root / "tokenizer")
+  c.data = {"tokens": str(root / "tokens"), "frames": 4}
+  model = c.model
+  model.latent_shape, model.patch = SHAPE, 1
+  model.width, model.depth, model.heads, model.window = 16, 1, 2, 3
+  model.audio.bins = BINS
+  model.controls = [
+    {"name": "pose", "kind": "continuous", "size": 3, "drop": 0.3},
+    {"name": "emotion", "kind": "categorical", "size": 3, "drop": 0.3},
+  ]
+  model.head = {"width": 16, "depth": 1, "heads": 2, "draws": 1, "steps": 2}
+  model.dtype = "float32"
+  c.run.steps, c.run.batch_size, c.run.save_every = 4, 8, 2
+  c.run.log_every, c.run.diagnose_every = 1, 2
+  return c
+
+
+def refused(config, workdir, message):
+  with pytest.raises(UserError, match=message):
+    train(config, workdir)
+  assert not pathlib.Path(workdir).exists(), "nothing half-written"
+
+
+def test_a_run_leaves_all_that_inference_needs(root, tmp_path):
+  config = tiny_config(root)
+  train(config, tmp_path)
+  saved = json.loads((tmp_path / "config.json").read_text())
+  model = Talker(from_config(TalkerConfig, saved["model"]))
+  shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  step, params = load_ema(tmp_path, shapes)
+  assert step == 4
+  assert jax.tree.map(lambda a: a.shape, params) == jax.tree.map(
+    lambda a: a.shape, shapes
+  )
+  copied = load_tokenizer(tmp_path / "tokenizer")
+  assert copied.fingerprint == saved["fingerprints"]["tokenizer"]
+  lines = read_metrics(tmp_path)
+  assert [line["step"] for line in lines] == [1, 2, 3, 4]
+  diagnosed = {name for name in lines[1] if name not in lines[0]}
+  assert diagnosed and diagnosed <= set(lines[3])
+
+  train(config, tmp_path)  # finished: returns at once
+  config.run.log_every = 2  # may change
+  train(config, tmp_path)
+  config.model.window = 2
+  with pytest.raises(UserError, match="model.window was 3 and is now 2"):
+    train(config, tmp_path)
+
+
+def test_what_does_not_belong_together_is_refused(root, tmp_path):
+  workdir = tmp_path / "run"
+  write_tokenizer(tmp_path / "other", seed=1)
+  config = tiny_config(root)
+  config.tokenizer = str(tmp_path / "other")
+  refused(config, workdir, "made with another tokenizer")
+  config = tiny_config(root)
+  config.model.latent_shape = (4, 2, 3)
+  refused(config, workdir, r"has latents of \(2, 2, 3\)")
+  config = tiny_config(root)
+  config.model.controls[0]["name"] = "posture"
+  refused(config, workdir, "no track 'posture'")
+  config = tiny_config(root)
+  config.data.tokens = str(tmp_path / "nothing")
+  refused(config, workdir, "nothing is no finished tokens dataset")
+
+
+def command(*arguments):
+  return subprocess.run(
+    [sys.executable, "-m", "launch.train", *arguments],
+    cwd=pathlib.Path(__file__).parents[1],
+    env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.mark.parametrize(
+  "argument, message",
+  [
+    ("--config.run.stpes=3", "unknown key --config.run.stpes; did you mean st"),
+    ("--config.run.steps=many", "run.steps=many: invalid literal"),
+    ("--config.model.controls[0].drpo=1", "did you mean drop"),
+  ],
+)
+def test_a_wrong_override_is_one_line(tmp_path, argument, message):
+  done = command(
+    "--config=configs/demo.py", f"--workdir={tmp_path}/run", argument
+  )
+  assert done.returncode == 2
+  assert message in done.stderr
+  assert "Traceback" not in done.stderr
+  assert not (tmp_path / "run").exists()
