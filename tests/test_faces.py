@@ -118,6 +118,11 @@ def test_a_face_that_moves_is_measured_in_face_sizes():
   assert crop.scores["face_motion"] == pytest.approx(0.5, abs=0.11)
 
 
+def test_one_odd_box_is_no_motion():
+  samples = [[box(100)]] * 4 + [[box(135)]] + [[box(100)]] * 5
+  assert crops.steady_crop(samples, 0.5).scores["face_motion"] < 0.2
+
+
 def test_nothing_found_is_no_face():
   for samples in ([[]] * 5, []):
     with pytest.raises(Reject, match="no_face"):
