@@ -36,7 +36,7 @@ def get_config():
       {"name": "pose", "kind": "continuous", "size": 3, "drop": 0.3},
       {"name": "blink", "kind": "continuous", "size": 1, "drop": 0.3},
       {"name": "gaze", "kind": "continuous", "size": 2, "drop": 0.3},
-      {"name": "emotion", "kind": "categorical", "size": 6, "drop": 0.3},
+      {"name": "emotion", "kind": "categorical", "size": 5, "drop": 0.3},
     ],
     "history": {"max_level": 1.0, "clean_share": 0.1, "sampling_level": 0.0},
     "head": {"width": 1024, "depth": 6, "heads": 16, "draws": 4, "steps": 8},
