@@ -57,12 +57,13 @@ def tokenize(frames, tokenizer, out):
       else:
         advance(len(clips))
       entries.append(entry)
-  kept = ("categories", "track_sizes", "mel_bins")
   return shards.finish_dataset(
     out,
     features,
     {
-      **{key: frames.manifest[key] for key in kept},
+      "categories": frames.manifest["categories"],
+      "track_sizes": frames.manifest["track_sizes"],
+      "mel_bins": features["mel"].shape[-1],
       "kind": "tokens",
       "config": job,
       "tokenizer_fingerprint": tokenizer.fingerprint,

@@ -67,7 +67,6 @@ def write_frames(directory, lengths=((6, 7), (5,), (3, 4, 9)), dropped=()):
     "dropped": dropped,
     "categories": {},
     "track_sizes": {"mouth": 3},
-    "mel_bins": BINS,
   }
   shards.finish_dataset(directory, features, manifest)
   return shards.open_dataset(directory, "frames")
