@@ -90,7 +90,6 @@ class Canvas:
   """
 
   def __init__(self, width, height):
-    self.width, self.height = width, height
     self._renderer = RendererAgg(width, height, 72)
     self._fill = self._renderer.new_gc()
     self._fill.set_linewidth(0)

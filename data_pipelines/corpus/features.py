@@ -1,4 +1,4 @@
-"""Eyes, brows, nose and mouth of one face in one pose.
+"""Eyes, brows and mouth: what an expression moves.
 
 Each function draws one feature on a canvas; sizes are in head units, pen
 widths in pixels of a face whose unit is `head.scale` pixels. What comes in
@@ -112,37 +112,6 @@ def draw_brows(canvas, head, person, face):
   low = open_curve(head.face(_pair(x, y - thick), 0.04))
   colour = mix(person.hair, (0.16, 0.1, 0.08), 0.55)
   canvas.fill(between(top, low), (*colour, 0.95))
-
-
-def draw_nose(canvas, head, person):
-  """Bridge, tip, wings and nostrils; stands out from the face."""
-  w, y = person.nose_width, person.nose_level
-  dark = tuple(0.6 * c for c in person.skin)
-  glow = mix(person.skin, (1, 1, 1), 0.45)
-  away = -1 if person.light[0] > 0 else 1
-  ridge = [(0.1, 0.16, 0.04), (0.07, -0.05, 0.16), (0.06, y + 0.06, 0.2)]
-  wall = [(0.19, 0.12, 0.0), (0.17, -0.08, 0.02), (w * 1.02, y, 0.05)]
-  wall_P2 = between(
-    *(
-      head.face(rows[:, :2] * [away, 1], rows[:, 2])
-      for rows in (np.array(ridge), np.array(wall))
-    )
-  )
-  canvas.glow(closed_curve(wall_P2), dark, 0.5, 2)
-  under = circle(8) * [1.15 * w, 0.075] + [0, y - 0.085]
-  canvas.glow(closed_curve(head.face(under, 0.06)), dark, 0.5, 2)
-  tip = closed_curve(head.face(circle(8) * [0.085, 0.07] + [0, y + 0.05], 0.2))
-  canvas.glow(tip, glow, 0.55, 2)
-  line = closed_curve(head.face(circle(8) * [0.035, 0.17] + [0, 0.02], 0.12))
-  canvas.fill(line, (*glow, 0.2))
-  wing_x = w * np.array([0.8, 1.05, 0.85])
-  wing_y = y + np.array([0.05, -0.01, -0.06])
-  wings = open_curve(head.face(_pair(wing_x, wing_y), [0.1, 0.06, 0.08]))
-  canvas.stroke(wings, 0.025 * head.scale, (*dark, 0.7))
-  hole = circle(8) * [0.042, 0.026]
-  holes = _pair(0.5 * w + hole[:, 0], y - 0.055 + hole[:, 1])
-  holes = closed_curve(head.face(holes, 0.12))
-  canvas.fill(holes, (*mix(dark, _DARK, 0.6), 0.85))
 
 
 def draw_mouth(canvas, head, person, face, mouth_3):

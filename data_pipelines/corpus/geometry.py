@@ -8,21 +8,26 @@ Dimension key: K points; stacks of points [M K 2] are welcome everywhere.
 
 import numpy as np
 
-MAX_YAW, MAX_PITCH, MAX_ROLL = np.radians((26.0, 18.0, 16.0))
+_MAX_YAW, _MAX_PITCH, _MAX_ROLL = np.radians((26.0, 18.0, 16.0))
 _PIVOT = np.array([0.0, -0.7, -0.25])
 _DEPTH = 0.72
 _CURVE = 1 / np.array([0.88, 1.2])
 _PERSPECTIVE = 0.1
 
 
-def lift(points_K2, out=0.0):
-  """Puts points onto the front of the head, `out` above its surface."""
+def solid(points_K2, depth):
+  """Points [.. K 2] at a depth, a number or one for each: [.. K 3]."""
   points_K2 = np.asarray(points_K2, float)
-  inside_K = 1 - ((points_K2 * _CURVE) ** 2).sum(axis=-1)
   solid_K3 = np.empty((*points_K2.shape[:-1], 3))
   solid_K3[..., :2] = points_K2
-  solid_K3[..., 2] = _DEPTH * np.sqrt(np.maximum(inside_K, 0.03)) + out
+  solid_K3[..., 2] = depth
   return solid_K3
+
+
+def lift(points_K2, out=0.0):
+  """Puts points onto the front of the head, `out` above its surface."""
+  inside_K = 1 - ((np.asarray(points_K2) * _CURVE) ** 2).sum(axis=-1)
+  return solid(points_K2, _DEPTH * np.sqrt(np.maximum(inside_K, 0.03)) + out)
 
 
 class HeadPose:
@@ -36,7 +41,7 @@ class HeadPose:
   """
 
   def __init__(self, pose_3, middle, scale):
-    yaw, pitch, roll = np.asarray(pose_3) * (MAX_YAW, MAX_PITCH, MAX_ROLL)
+    yaw, pitch, roll = np.asarray(pose_3) * (_MAX_YAW, _MAX_PITCH, _MAX_ROLL)
     sy, cy = np.sin(yaw), np.cos(yaw)
     sp, cp = np.sin(-pitch), np.cos(pitch)
     sr, cr = np.sin(-roll), np.cos(roll)
@@ -47,7 +52,6 @@ class HeadPose:
     self.middle = np.asarray(middle, float)
     self.scale = scale
     self.widen = 1 / cy
-    self.yaw, self.pitch, self.roll = yaw, pitch, roll
 
   def place(self, points_K3):
     """Pixels [.. K 2] of points [.. K 3] in head units."""
@@ -59,11 +63,35 @@ class HeadPose:
     """Pixels of points drawn on the face."""
     return self.place(lift(points_K2, out))
 
-  def rim(self, points_K2, depth=0.0):
-    """Pixels of points on the head's silhouette: a turn keeps its width."""
-    points_K2 = np.asarray(points_K2, float)
-    solid_K3 = np.empty((*points_K2.shape[:-1], 3))
-    solid_K3[..., 0] = points_K2[..., 0] * self.widen
-    solid_K3[..., 1] = points_K2[..., 1]
-    solid_K3[..., 2] = depth
-    return self.place(solid_K3)
+
+class Rigid:
+  """Shapes fixed to a head, put into the picture all at once.
+
+  Args:
+    on_face: name -> points [.. P 3] of what turns with the face.
+    on_rim: the same for what lies on the head's silhouette, whose width a
+      turn does not change.
+  """
+
+  def __init__(self, on_face, on_rim):
+    shapes = {**on_face, **on_rim}
+    self._flat_P3 = np.concatenate(
+      [points.reshape(-1, 3) for points in shapes.values()]
+    )
+    count = sum(points.size // 3 for points in on_rim.values())
+    self._first_rim = len(self._flat_P3) - count
+    self._layout, start = [], 0
+    for name, points in shapes.items():
+      end = start + points.size // 3
+      self._layout.append((name, start, end, (*points.shape[:-1], 2)))
+      start = end
+
+  def place(self, head):
+    """Name -> pixels [.. P 2]."""
+    points_P3 = self._flat_P3.copy()
+    points_P3[self._first_rim :, 0] *= head.widen
+    pixels_P2 = head.place(points_P3)
+    return {
+      name: pixels_P2[start:end].reshape(shape)
+      for name, start, end, shape in self._layout
+    }

@@ -7,16 +7,14 @@ import dataclasses
 
 import numpy as np
 
-from data_pipelines.corpus import features, hair, neck
+from data_pipelines.corpus import features
 from data_pipelines.corpus.backdrop import make_backdrop
-from data_pipelines.corpus.canvas import (
-  Canvas,
-  circle,
-  closed_curve,
-  open_curve,
-)
+from data_pipelines.corpus.canvas import Canvas
 from data_pipelines.corpus.clothes import make_clothes
 from data_pipelines.corpus.geometry import HeadPose
+from data_pipelines.corpus.hair import Hair
+from data_pipelines.corpus.neck import Ears, Glasses, Neck
+from data_pipelines.corpus.nose import Nose
 from data_pipelines.corpus.skin import Skin
 
 
@@ -51,7 +49,6 @@ class Portrait:
 
   def __init__(self, person, framing):
     self._person = person
-    self._skin = Skin(person)
     self._canvas = Canvas(framing.width, framing.height)
     self._backdrop = make_backdrop(person, framing.width, framing.height)
     self._middle = (
@@ -59,10 +56,15 @@ class Portrait:
       (1 - framing.middle[1]) * framing.height,
     )
     self._scale = framing.face * framing.height / 2.08
-    self._body = HeadPose((0, 0, 0), self._middle, self._scale)
-    self._clothes = make_clothes(
-      person, self._body, framing.width, framing.height
+    body = HeadPose((0, 0, 0), self._middle, self._scale)
+    self._clothes = make_clothes(person, body, framing.width, framing.height)
+    self._skin, self._nose, self._hair = (
+      Skin(person),
+      Nose(person),
+      Hair(person),
     )
+    self._neck, self._ears = Neck(person, body), Ears(person)
+    self._glasses = Glasses(person) if person.glasses else None
 
   def draw(self, mouth_3, pose_3, blink, gaze_2, emotion_E):
     """Paints one frame.
@@ -81,42 +83,17 @@ class Portrait:
     head = HeadPose(pose_3, self._middle, self._scale)
     face = features.blend_expression(np.asarray(emotion_E))
     canvas.start(self._backdrop)
-    hair.draw_back_hair(canvas, head, person)
-    neck.draw_neck(canvas, head, self._body, person)
+    self._hair.draw_back(canvas, head)
+    self._neck.draw(canvas, head)
     canvas.paste(self._clothes)
-    neck.draw_ears(canvas, head, person)
+    self._ears.draw(canvas, head)
     blush = 0.4 + 0.35 * max(face.smile, 0) / 0.13
     self._skin.draw(canvas, head, mouth_3[0], blush)
-    if person.freckles:
-      self._draw_freckles(head)
     features.draw_eyes(canvas, head, person, face, blink, gaze_2)
-    features.draw_nose(canvas, head, person)
+    self._nose.draw(canvas, head)
     features.draw_mouth(canvas, head, person, face, mouth_3)
-    hair.draw_front_hair(canvas, head, person)
+    self._hair.draw_front(canvas, head)
     features.draw_brows(canvas, head, person, face)
-    if person.glasses:
-      self._draw_glasses(head)
+    if self._glasses:
+      self._glasses.draw(canvas, head)
     return canvas.picture()
-
-  def _draw_freckles(self, head):
-    dark = tuple(0.72 * c for c in self._person.skin)
-    rng = np.random.default_rng(self._person.bokeh)
-    middles = rng.uniform([-0.55, -0.3], [0.55, -0.05], (14, 1, 2))
-    spots = closed_curve(head.face(circle(8) * 0.02 + middles))
-    self._canvas.fill(spots, (*dark, 0.6))
-
-  def _draw_glasses(self, head):
-    canvas = self._canvas
-    frame = (0.3, 0.22, 0.2, 0.75)
-    width = 0.028 * head.scale
-    y = self._person.eye_level - 0.01
-    sides_211 = np.array([-1.0, 1.0]).reshape(2, 1, 1)
-    middle = sides_211 * [self._person.eye_gap, 0] + [0, y]
-    rings = closed_curve(head.face(circle() * [0.29, 0.25] + middle, 0.12))
-    canvas.fill(rings, (1, 1, 1, 0.06))
-    canvas.stroke(np.concatenate([rings, rings[:, :1]], axis=1), width, frame)
-    arm = sides_211 * [1, 0] * [(0.63, 0), (0.82, 0)]
-    arm = arm + [(0, y + 0.05), (0, y + 0.08)]
-    canvas.stroke(head.face(arm, 0.05), width, frame)
-    bridge = np.array([(-0.09, y + 0.03), (0, y + 0.07), (0.09, y + 0.03)])
-    canvas.stroke(open_curve(head.face(bridge, 0.16)), width, frame)
