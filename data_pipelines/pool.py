@@ -9,6 +9,13 @@ import threading
 from eartalk_jax.errors import UserError
 
 
+def cores():
+  """Cores that this process may use."""
+  if hasattr(os, "sched_getaffinity"):  # not on macOS
+    return len(os.sched_getaffinity(0))
+  return os.cpu_count()
+
+
 def run_jobs(function, jobs, workers):
   """Yields (job, function(job)) in the order in which they get done.
 

@@ -36,7 +36,7 @@ def find_cuts(thumbs_TYX3):
     far = np.abs(np.arange(len(change_T))[around] - t) >= _REACH
     background = np.median(change_T[around][far]) if far.any() else 0.0
     if change_T[t] >= _CONTRAST * background:
-      near = max(t - _REACH + 1, 0)
+      near = max(int(t) - _REACH + 1, 0)
       cut = near + int(np.argmax(step_T[near : t + _REACH]))
       if not cuts or cut > cuts[-1]:
         cuts.append(cut)

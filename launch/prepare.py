@@ -1,13 +1,13 @@
 """Turns folders of talking-head videos into a frames dataset."""
 
 import argparse
-import os
 
 from rich.console import Console
 from rich.table import Table
 
 from data_pipelines import filters, finishing, preparing, rejects
 from data_pipelines.faces import load_detector
+from data_pipelines.pool import cores
 from eartalk_jax.errors import UserError
 from launch import cli
 
@@ -56,7 +56,7 @@ def _arguments():
   add(
     "--workers",
     type=int,
-    default=len(os.sched_getaffinity(0)),
+    default=cores(),
     help="processes (default: one for each core)",
   )
   group = parser.add_argument_group("filters")

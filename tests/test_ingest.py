@@ -1,5 +1,7 @@
 """Every kind of bad or odd file, through the whole of one file's ingest."""
 
+import json
+
 import clips
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ def ingest(path, **changes):
   settings = Settings(**(fields | changes))
   records, verdicts = [], []
   for record, row in ingest_file(path, "name", settings):
+    assert json.loads(json.dumps(row)) == row
     if record is not None:
       records.append(record)
       assert len(record["audio"]) == len(record["frames"]) * 640
