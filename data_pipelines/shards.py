@@ -94,25 +94,8 @@ def write_shard(path, features, records):
     UserError: the disk is full or not writable; nothing is left behind.
   """
   path = pathlib.Path(path)
-  features = tfds.features.FeaturesDict(features)
-  serializer = example_serializer.ExampleSerializer(
-    features.get_serialized_info()
-  )
-  lengths = []
   with files.replacing(path) as temporary:
-    writer = array_record_module.ArrayRecordWriter(
-      os.fspath(temporary), _WRITER_OPTIONS
-    )
-    for record in records:
-      lengths.append(len(record["mel"]))
-      example = serializer.get_tf_example(features.encode_example(record))
-      # Or else the order of the fields differs from process to process.
-      content = example.SerializeToString(deterministic=True)
-      with _disk_errors():
-        writer.write(content)
-    with _disk_errors():
-      writer.close()
-    _check_written(temporary, len(lengths))
+    lengths = _write_records(temporary, features, records)
     digest = files.sha256_of_file(temporary)
     size = temporary.stat().st_size
   return {
@@ -123,6 +106,29 @@ def write_shard(path, features, records):
     "bytes": size,
     "sha256": digest,
   }
+
+
+def _write_records(path, features, records):
+  """Writes an ArrayRecord file; returns the frames of each record."""
+  features = tfds.features.FeaturesDict(features)
+  serializer = example_serializer.ExampleSerializer(
+    features.get_serialized_info()
+  )
+  writer = array_record_module.ArrayRecordWriter(
+    os.fspath(path), _WRITER_OPTIONS
+  )
+  lengths = []
+  for record in records:
+    lengths.append(len(record["mel"]))
+    example = serializer.get_tf_example(features.encode_example(record))
+    # Or else the order of the fields differs from process to process.
+    content = example.SerializeToString(deterministic=True)
+    with _disk_errors():
+      writer.write(content)
+  with _disk_errors():
+    writer.close()
+  _check_written(path, len(lengths))
+  return lengths
 
 
 @contextlib.contextmanager

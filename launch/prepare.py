@@ -59,7 +59,11 @@ def _arguments():
     default=cores(),
     help="processes (default: one for each core)",
   )
-  group = parser.add_argument_group("filters")
+  _add_filters(parser.add_argument_group("filters"))
+  return parser.parse_args()
+
+
+def _add_filters(group):
   for rule in filters.FILTERS:
     group.add_argument(
       f"--{rule.option.replace('_', '-')}",
@@ -68,7 +72,6 @@ def _arguments():
       metavar="X",
       help=f"{rule.help} (default {rule.default:g}); else {rule.reason}",
     )
-  return parser.parse_args()
 
 
 def _check(args):

@@ -7,12 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage import data
-from test_prepare import face, write_face, write_truth
+from videos import LIMITS, face, write_face, write_truth
 
 from data_pipelines import filters
 from data_pipelines.ingest import Settings, ingest_file
-
-LIMITS = {rule.option: rule.default for rule in filters.FILTERS}
 
 
 def ingest(path, **changes):

@@ -2,83 +2,21 @@ import json
 import os
 import pathlib
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
-import clips
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from PIL import Image
-from skimage import data
+from videos import LIMITS, make_folder, prepare, shard_bytes, write_face
 
-from data_pipelines import filters, finishing, preparing, shards
+from data_pipelines import finishing, preparing, shards
 from eartalk_jax import files
 from eartalk_jax.audio import AudioFeatures, log_mel
 from eartalk_jax.errors import UserError
 
-ROOT = pathlib.Path(__file__).parents[1]
-LIMITS = {rule.option: rule.default for rule in filters.FILTERS}
-
-
-def face(frames, shift=1.0, width=192):
-  """A real face that sways a little."""
-  photo = Image.fromarray(data.astronaut())
-  pictures = []
-  for i in range(frames):
-    x, y = 90 + 8 * shift * np.sin(i / 5), 5 + 4 * shift * np.cos(i / 7)
-    picture = photo.resize((width, width), box=(x, y, x + 260, y + 260))
-    pictures.append(np.asarray(picture))
-  return pictures
-
-
-def write_face(path, seconds=2.0, rate=25, **fields):
-  count = round(seconds * rate)
-  clip = clips.Clip(
-    face(count), np.arange(count) / rate, clips.noise(seconds), **fields
-  )
-  return clips.write(path, clip)
-
-
-def write_truth(path, times, **tracks):
-  content = {"version": 1, "times": list(times), "tracks": tracks}
-  path.with_suffix(".truth.json").write_text(json.dumps(content))
-
-
-def prepare(source, out, workers=1, limits=None, per_shard=2, **options):
-  """What launch.prepare does."""
-  names = preparing.find_media(source)
-  options = {"size": 32, "mel_bins": 40, "faces": "cascade"} | options
-  settings = preparing.make_settings(source, names, longest=20.0, **options)
-  jobs = preparing.make_plan(source, out, names, settings, per_shard)
-  made = preparing.make_shards(jobs, workers)
-  selection = finishing.select(out, LIMITS | (limits or {}))
-  finishing.finish(out, selection)
-  return made, selection.counts()
-
-
-def shard_bytes(out):
-  return {p.name: p.read_bytes() for p in sorted(out.glob("frames-clips*"))}
-
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-  """Three good videos and one that is none."""
-  path = tmp_path_factory.mktemp("videos")
-  (path / "deep").mkdir()
-  write_face(path / "deep" / "a.mp4", rate=30)
-  write_face(path / "b.mkv", seconds=1.2)
-  write_face(path / "c.mp4", seconds=1.2)
-  (path / "d.mp4").write_text("no video")
-  (path / "notes.txt").write_text("not looked at")
-  rows = [[i / 60, 1 - i / 60] for i in range(60)]
-  write_truth(
-    path / "deep" / "a.mp4", np.arange(60) / 30, gaze=rows, blink=[[0]] * 60
-  )
-  write_truth(path / "b.mkv", np.arange(30) / 25, blink=[[1]] * 30)
-  return path
+  return make_folder(tmp_path_factory.mktemp("videos"))
 
 
 @pytest.fixture(scope="module")
@@ -266,45 +204,3 @@ def test_a_full_disk_names_the_shard_and_a_rerun_goes_on(
   made, _ = prepare(folder, out)
   assert made == 1
   assert shard_bytes(out) == shard_bytes(prepared)
-
-
-def command(source, out, *more):
-  line = [sys.executable, "-m", "launch.prepare", "--out", str(out)]
-  line += ["--size", "32", "--mel-bins", "40", "--files-per-shard", "2"]
-  if source:
-    line += ["--input", str(source)]
-  return [*line, *more]
-
-
-def test_killed_and_started_again_gives_the_same_bytes(
-  folder, prepared, tmp_path
-):
-  out = tmp_path / "out"
-  process = subprocess.Popen(
-    command(folder, out, "--workers", "2"), cwd=ROOT, stdout=subprocess.DEVNULL
-  )
-  while process.poll() is None and not list(out.glob("frames-clips*")):
-    time.sleep(0.02)
-  process.send_signal(signal.SIGKILL)
-  process.wait()
-  done = subprocess.run(
-    command(folder, out), cwd=ROOT, capture_output=True, text=True
-  )
-  assert done.returncode == 0, done.stderr
-  assert "kept" in done.stdout and "75.0%" in done.stdout
-  assert "not_a_video" in done.stdout
-  assert shard_bytes(out) == shard_bytes(prepared)
-
-
-def test_the_command_ends_with_status_2_when_nothing_is_kept(tmp_path):
-  (tmp_path / "in").mkdir()
-  (tmp_path / "in" / "a.mp4").write_text("no video")
-  done = subprocess.run(
-    command(tmp_path / "in", tmp_path / "out", "--workers", "1"),
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-  )
-  assert done.returncode == 2
-  assert "error: nothing was kept (1 not_a_video)" in done.stderr
-  assert "Traceback" not in done.stderr
