@@ -108,11 +108,11 @@ def strips(arrays):
   }
   clips, frames, side = arrays["strip_real"].shape[:3]
   side *= _ZOOM
-  margin, gap = 112, 14
+  margin, gap = 128, 14
   width = margin + (frames + 1) * side + gap
   height = clips * (len(labels) * side + gap)
   sheet = Image.new("RGB", (width, height), "white")
-  draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(15)
+  draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(18)
   for clip in range(clips):
     top = clip * (len(labels) * side + gap)
     _paste(sheet, arrays["strip_portrait"][clip], margin, top)
