@@ -2,7 +2,7 @@
 
 import re
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from eartalk_jax.config import nearest
@@ -23,6 +23,8 @@ def run(main):
   """Calls main(config, workdir) with what the flags say, and exits."""
 
   def call(argv):
+    # absl prints the libraries' notes to themselves otherwise.
+    logging.set_verbosity(logging.WARNING)
     if len(argv) > 1:
       raise UserError(f"unexpected argument {argv[1]!r}; see --help")
     return main(_CONFIG.value, _WORKDIR.value)
