@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from fake_talkers import MANIFEST, FakeGenerator
 from PIL import Image
+from test_generate import generator as tiny  # noqa: F401, a fixture
 from test_speech import noise, write_wav
 
 from eartalk_jax.errors import UserError
@@ -104,3 +105,12 @@ def test_the_command_names_missing_files_and_wrong_numbers(tmp_path):
     sample.main(words(seed=-1))
   with pytest.raises(UserError, match="not the work directory of a run"):
     sample.main(words())
+
+
+def test_a_real_generator_fits_in(tmp_path, tiny):  # noqa: F811
+  first, _ = streams(run(tmp_path, tiny, flags=["--seed", "3"]))
+  again, _ = streams(run(tmp_path, tiny, flags=["--seed", "3"]))
+  other, _ = streams(run(tmp_path, tiny, flags=["--seed", "4"]))
+  assert len(first) == 25
+  np.testing.assert_array_equal(first, again)
+  assert np.abs(first.astype(int) - other.astype(int)).max() > 5
