@@ -27,7 +27,7 @@ def get_config():
     "decoder_depth": 9,
     "dtype": "bfloat16",
   }
-  c.objective = {"kl": 1e-6, "noise": 0.05, "softness": 0.01}
+  c.objective = {"kl": 1e-6, "noise": 0.05, "softness": 0.1}
   c.data = {
     "frames": "data/frames/train",
     "held_out": "",

@@ -13,15 +13,15 @@ def get_config():
   model = c.model
   model.size = 64
   model.width, model.heads = 192, 6
-  model.encoder_depth, model.decoder_depth = 2, 3
+  model.encoder_depth, model.decoder_depth = 1, 2
   model.dtype = "float32"
   c.data.frames = "runs/demo/frames/train"
   c.data.held_out = "runs/demo/frames/held_out"
   c.data.per_clip, c.data.threads = 1, 1
   c.statistics_pictures = 2_048
   run = c.run
-  run.steps, run.batch_size = 3_000, 8
-  run.optimizer.peak_lr, run.optimizer.warmup_steps = 2e-3, 100
+  run.steps, run.batch_size = 5_000, 8
+  run.optimizer.peak_lr, run.optimizer.warmup_steps = 4e-3, 100
   run.ema_decay = 0.995
   run.log_every, run.save_every, run.diagnose_every = 50, 250, 250
   return c
