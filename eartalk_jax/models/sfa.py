@@ -109,22 +109,32 @@ def dense(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
   return out_BTPHK + jnp.einsum("BHTPtp,BtpHK->BTPHK", weights_BHTPtp, v_BTPHK)
 
 
-def _with_previous_chunk(x_BGWNHK):
-  """[B G W ...] -> [B G 2W*N H K]: each chunk behind the one before it."""
-  before = jnp.pad(x_BGWNHK[:, :-1], ((0, 0), (1, 0)) + ((0, 0),) * 4)
-  both = jnp.concatenate([before, x_BGWNHK], axis=2)
-  b, g, w, n, h, k = both.shape
-  return both.reshape(b, g, w * n, h, k)
+def _chunk_keys(x_BGWPHK, m):
+  """Keys (or values) that a chunk's queries may see, [B G R H K].
+
+  R = 2W*N + W*M: frame tokens of the chunk before and of the chunk itself,
+  then the chunk's condition tokens.
+  """
+  frames_BGWNHK = x_BGWPHK[..., m:, :, :]
+  before = jnp.pad(frames_BGWNHK[:, :-1], ((0, 0), (1, 0)) + ((0, 0),) * 4)
+  b, g, _, _, h, k = x_BGWPHK.shape
+  parts = (before, frames_BGWNHK, x_BGWPHK[..., :m, :, :])
+  return jnp.concatenate([x.reshape(b, g, -1, h, k) for x in parts], axis=2)
 
 
-def _band_mask(chunks, window, queries, n):
-  """[G, Q, R] bool for `_with_previous_chunk` keys, as `visible` says."""
+def _chunk_mask(chunks, window, p, m):
+  """[G Q R] bool over `_chunk_keys`: the band, and own conditions only."""
   block_2W = jnp.arange(2 * window)
-  band_W2W = visible(block_2W[window:], block_2W, window)
-  exists_G2W = (jnp.arange(chunks)[:, None] > 0) | (block_2W >= window)[None, :]
-  mask_GW2W = band_W2W[None] & exists_G2W[:, None]
-  mask = jnp.repeat(mask_GW2W, queries // window, axis=1)
-  return jnp.repeat(mask, n, axis=2)
+  query_W = block_2W[window:]
+  exists_G2W = (jnp.arange(chunks)[:, None] > 0) | (block_2W >= window)[None]
+  band_GW2W = visible(query_W, block_2W, window)[None] & exists_G2W[:, None]
+  own_WW = query_W[:, None] == query_W[None, :]
+  own_GWW = jnp.broadcast_to(own_WW[None], (chunks, window, window))
+  mask_GWR = jnp.concatenate(
+    [jnp.repeat(band_GW2W, p - m, axis=2), jnp.repeat(own_GWW, m, axis=2)],
+    axis=2,
+  )
+  return jnp.repeat(mask_GWR, p, axis=1)
 
 
 def banded(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
@@ -139,38 +149,44 @@ def banded(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
   v_BGWPHK = jnp.pad(v_BTPHK, pad).reshape(chunked)
   # Positions count from the start of the previous chunk, so they stay small
   # however long the clip is.
-  age_2W11 = jnp.arange(2 * window)[:, None, None]
-  turned_BGQHK = rotate(q_BGWPHK, age_2W11[window:]).reshape(b, g, -1, h, k)
+  age_2W = jnp.arange(2 * window)
+  age_R = jnp.concatenate(
+    [jnp.repeat(age_2W, n), jnp.repeat(age_2W[window:], m)]
+  )
+  keys_BGRHK = rotate(_chunk_keys(k_BGWPHK, m), age_R[:, None])
+  values_BGRHK = _chunk_keys(v_BGWPHK, m)
+  turned_BGWPHK = rotate(q_BGWPHK, age_2W[window:, None, None])
+  turned_BGQHK = turned_BGWPHK.reshape(b, g, -1, h, k)
   plain_BGQHK = q_BGWPHK.reshape(b, g, -1, h, k)
-  keys_BGRHK = _with_previous_chunk(k_BGWPHK[..., m:, :, :])
-  keys_BGRHK = rotate(keys_BGRHK, jnp.repeat(age_2W11[:, 0], n, axis=0))
-  values_BGRHK = _with_previous_chunk(v_BGWPHK[..., m:, :, :])
+  sink_k_BNHK = rotate(sink_k_BNHK, sink_position(window))
 
-  sink_BGHQN = jnp.einsum(
-    "BGQHK,BNHK->BGHQN",
-    plain_BGQHK,
-    rotate(sink_k_BNHK, sink_position(window)),
-  )
-  own_BGHWPM = jnp.einsum(
-    "BGWPHK,BGWMHK->BGHWPM", q_BGWPHK, k_BGWPHK[..., :m, :, :]
-  )
+  sink_BGHQN = jnp.einsum("BGQHK,BNHK->BGHQN", plain_BGQHK, sink_k_BNHK)
   band_BGHQR = jnp.einsum("BGQHK,BGRHK->BGHQR", turned_BGQHK, keys_BGRHK)
-  mask_GQR = _band_mask(g, window, window * p, n)
+  mask_GQR = _chunk_mask(g, window, p, m)
   band_BGHQR = jnp.where(mask_GQR[None, :, None], band_BGHQR, _MASKED)
-  own_BGHQM = own_BGHWPM.reshape(b, g, h, window * p, m)
-  logits = jnp.concatenate([sink_BGHQN, own_BGHQM, band_BGHQR], axis=-1)
-  weights = _softmax(logits, v_BTPHK.dtype)
+  sink_BGHQN, band_BGHQR, total_BGHQ = _exponentials(sink_BGHQN, band_BGHQR)
+  out_BGQHK = jnp.einsum("BGHQN,BNHK->BGQHK", sink_BGHQN, sink_v_BNHK)
+  out_BGQHK += jnp.einsum("BGHQR,BGRHK->BGQHK", band_BGHQR, values_BGRHK)
+  out_BGQHK /= jnp.swapaxes(total_BGHQ, 2, 3)[..., None].astype(q_BTPHK.dtype)
+  return out_BGQHK.reshape(b, g * window, p, h, k)[:, :t]
 
-  own_BGHWPM = weights[..., n : n + m].reshape(own_BGHWPM.shape)
-  out_BGWPHK = jnp.einsum(
-    "BGHWPM,BGWMHK->BGWPHK", own_BGHWPM, v_BGWPHK[..., :m, :, :]
-  )
-  out_BGQHK = jnp.einsum("BGHQN,BNHK->BGQHK", weights[..., :n], sink_v_BNHK)
-  out_BGQHK += jnp.einsum(
-    "BGHQR,BGRHK->BGQHK", weights[..., n + m :], values_BGRHK
-  )
-  out_BTPHK = (out_BGWPHK + out_BGQHK.reshape(chunked)).reshape(b, -1, p, h, k)
-  return out_BTPHK[:, :t]
+
+def _exponentials(first, second):
+  """A softmax over the last axes of both, its division left to the end.
+
+  Joining the two and dividing every weight would be two more passes over the
+  largest arrays of the model.
+
+  Returns:
+    (exp of the first, exp of the second, their float32 sum).
+  """
+  dtype = first.dtype
+  first, second = first.astype(jnp.float32), second.astype(jnp.float32)
+  top = jnp.maximum(first.max(axis=-1), second.max(axis=-1))
+  top = jax.lax.stop_gradient(top)[..., None]
+  first, second = jnp.exp(first - top), jnp.exp(second - top)
+  total = first.sum(axis=-1) + second.sum(axis=-1)
+  return first.astype(dtype), second.astype(dtype), total
 
 
 def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B):
