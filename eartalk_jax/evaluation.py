@@ -1,9 +1,9 @@
 """Measures a generator on held-out clips, by pixels alone.
 
 Every clip is generated from its own portrait, speech and controls, with
-nothing given for the mouth; then with another clip's speech; then as a long
-stream. A probe trained on real frames reads what is to be seen, and that is
-compared with the truth:
+nothing given for the mouth; half of them again with the speech of the other
+half; some as long streams. A probe trained on real frames reads what is to be
+seen, and that is compared with the truth:
 
   figures of continuous tracks   mean over clips of Pearson's r in each clip
   figures of categorical tracks  mean over clips of the share of right frames
@@ -172,10 +172,10 @@ def _lip(read, truth_TK):
 def _wrong_audio_figures(clips, reading):
   """Lip figures against the own truth and the driving clip's truth."""
   own, driving = [], []
-  for index, read in enumerate(reading):
-    driver = clips[rollouts.driver_of(index, clips)]
-    if "mouth" in clips[index].tracks and "mouth" in driver.tracks:
-      own.append(_lip(read, clips[index].tracks["mouth"]))
+  pairs = rollouts.wrong_audio_pairs(clips)
+  for read, (clip, driver) in zip(reading, pairs, strict=True):
+    if "mouth" in clip.tracks and "mouth" in driver.tracks:
+      own.append(_lip(read, clip.tracks["mouth"]))
       driving.append(_lip(read, driver.tracks["mouth"]))
   return {
     "lip_wrong_audio_own": scores.mean_over_clips(own)[0],
@@ -215,12 +215,15 @@ def _number(value):
 
 
 def _traces(clips, read):
-  """Mouth openings for the plots, [clips, T], NaN past a clip's end."""
-  traces = {"truth": [], "driving": []}
-  for index, clip in enumerate(clips):
-    driver = clips[rollouts.driver_of(index, clips)]
-    traces["truth"].append(_opening(clip.tracks))
-    traces["driving"].append(_opening(driver.tracks))
+  """Mouth openings for the plots, [clips, T], NaN past a clip's end.
+
+  Of "driving" and "wrong" there are only the clips with another's speech.
+  """
+  pairs = rollouts.wrong_audio_pairs(clips)
+  traces = {
+    "truth": [_opening(clip.tracks) for clip in clips],
+    "driving": [_opening(driver.tracks) for _, driver in pairs],
+  }
   for kind in ("real", "own", "wrong"):
     traces[kind] = [_opening(reading) for reading in read[kind]]
   longest = max(len(clip.frames_TYX3) for clip in clips)

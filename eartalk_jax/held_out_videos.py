@@ -10,7 +10,7 @@ import numpy as np
 from eartalk_jax import rollouts
 from eartalk_jax.counting import counting
 
-_LONG_STREAMS = 10
+_LONG_STREAMS = 6
 _SHORTEST_LONG = 400
 _STRIP_CLIPS = 3
 _STRIP_FRAMES = 8
@@ -23,7 +23,7 @@ class Videos:
   Attributes:
     decoded: the real frames, encoded and decoded.
     own: generated with the own speech.
-    wrong: generated with another clip's speech.
+    wrong: generated with another clip's speech; of the first half of clips.
     streams: the long streams' orders and truth.
     long: the long streams, generated.
   """
@@ -67,10 +67,11 @@ def make_videos(generator, clips, seed, training_frames):
 def strip_pictures(clips, videos):
   """Some frames of some clips for the eye, {"strip_...": [clips, n, Y, X, 3]}.
 
-  Clips are spread evenly, frames are consecutive seconds' parts of the
-  shortest clip.
+  Clips are spread evenly over those that were given another's speech, too;
+  frames are spread evenly over the shortest of them.
   """
-  chosen = np.linspace(0, len(clips) - 1, min(_STRIP_CLIPS, len(clips)))
+  last = len(videos.wrong) - 1
+  chosen = np.linspace(0, last, min(_STRIP_CLIPS, last + 1))
   chosen = np.unique(chosen.astype(int))
   shortest = min(len(videos.wrong[index]) for index in chosen)
   times = np.linspace(0, shortest - 1, min(_STRIP_FRAMES, shortest)).astype(int)

@@ -50,7 +50,8 @@ def _save(path, figure):
 
 def mouths(arrays, clips=3):
   """Mouth openings over time: own speech at the left, the wrong one right."""
-  rows = _talkative(arrays["mouth_truth"], clips)
+  both = len(arrays["mouth_wrong"])
+  rows = _talkative(arrays["mouth_truth"][:both], clips)
   figure, axes = plt.subplots(
     len(rows), 2, figsize=(11, 1.75 * len(rows)), sharey=True, squeeze=False
   )

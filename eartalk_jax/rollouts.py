@@ -92,16 +92,20 @@ def own_orders(generator, clips):
   ]
 
 
-def driver_of(index, clips):
-  """Number of the clip whose speech is the wrong one for clip `index`."""
-  return (index + len(clips) // 2) % len(clips)
+def wrong_audio_pairs(clips):
+  """(clip, the clip whose speech drives it): first half, second half."""
+  half = len(clips) // 2
+  return list(zip(clips[:half], clips[half:], strict=False))
 
 
 def wrong_audio_orders(generator, clips):
-  """Each clip with another clip's speech; as long as the shorter of both."""
+  """The pairs' first clips, each saying what the second one says.
+
+  A video is as long as the shorter of both.
+  """
   orders = []
-  for index, clip in enumerate(clips):
-    mel_TAF = clips[driver_of(index, clips)].mel_TAF[: len(clip.mel_TAF)]
+  for clip, driver in wrong_audio_pairs(clips):
+    mel_TAF = driver.mel_TAF[: len(clip.mel_TAF)]
     controls = {
       name: value_TK[: len(mel_TAF)]
       for name, value_TK in known_controls(generator, clip).items()

@@ -27,6 +27,8 @@ the mouth. A probe, trained on real frames, reads the mouth, pose and so on off
 the generated pixels. Figures are means over clips of the correlation in each
 clip; emotion is the share of frames that the probe recognises. NAME_ceiling is
 the probe's score on real frames, NAME_copy_baseline that of a still portrait.
+The first half of the clips is also driven by the speech of the second half
+(lip_wrong_audio_...).
 A figure is null where the clips have no truth for it.
 """
 

@@ -46,8 +46,9 @@ def test_everything_is_written(tmp_path, known_probe):
   for name in ("mouths.png", "drift.png", "strips.png"):
     assert (out / name).read_bytes().startswith(b"\x89PNG")
   with np.load(out / "arrays.npz") as arrays:
-    assert arrays["strip_own"].shape == (3, 8, SIZE, SIZE, 3)
+    assert arrays["strip_own"].shape == (2, 8, SIZE, SIZE, 3)
     assert arrays["mouth_own"].shape == (4, 30)
+    assert arrays["mouth_wrong"].shape == (2, 30)
 
 
 def test_no_truth_gives_a_message_and_figures_of_pictures(tmp_path, capsys):
