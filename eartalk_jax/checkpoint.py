@@ -9,6 +9,7 @@ commits by a rename, and a folder that was never committed is ignored and
 replaced.
 """
 
+import contextlib
 import json
 import pathlib
 
@@ -34,6 +35,7 @@ class Checkpoints:
   def __init__(self, workdir, keep, fingerprint):
     """Opens WORKDIR/checkpoints, where the last `keep` are kept."""
     self._fingerprint = fingerprint
+    self._saving = None
     self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
     self._checkpointer = ocp.training.Checkpointer(
       self.directory,
@@ -45,8 +47,15 @@ class Checkpoints:
   def __enter__(self):
     return self
 
-  def __exit__(self, *unused):
-    self._checkpointer.close()
+  def __exit__(self, error_type, *unused):
+    try:
+      # An error on its way out is the one to report.
+      if error_type is None:
+        self._settle()
+    finally:
+      # Closing reports once more what failed before.
+      with contextlib.suppress(Exception):
+        self._checkpointer.close()
 
   @property
   def latest(self):
@@ -55,13 +64,38 @@ class Checkpoints:
     return latest.step if latest else None
 
   def save(self, step, state):
-    """Begins a save and returns; an earlier one that failed raises here."""
+    """Begins a save and returns once the state may change again.
+
+    Raises:
+      UserError: this save, or the one before, could not be written.
+    """
+    self._settle()
     data = {"step": step, "fingerprint": self._fingerprint}
-    self._checkpointer.save_checkpointables_async(
-      step,
-      {"state": state.replace(ema=None), "ema": state.ema, "data": data},
-      force=True,  # the caller decides when; no policy may skip a save
-    )
+    items = {"state": state.replace(ema=None), "ema": state.ema, "data": data}
+    with self._write_errors():
+      self._saving = self._checkpointer.save_checkpointables_async(
+        step,
+        items,
+        force=True,  # the caller decides when; no policy may skip a save
+      )
+
+  def _settle(self):
+    """Waits for the save under way, and ends the thread that watches it."""
+    saving, self._saving = self._saving, None
+    if saving is not None:
+      with self._write_errors():
+        saving.result()
+
+  @contextlib.contextmanager
+  def _write_errors(self):
+    try:
+      yield
+    except Exception as error:  # Orbax has no common class for its failures.
+      raise UserError(
+        f"cannot write a checkpoint to {self.directory} "
+        f"({_first_line(error)}); free some space, then run the same command "
+        "to continue from the one before"
+      ) from error
 
   def restore(self, abstract):
     """Reads the last checkpoint as a TrainState.
@@ -175,6 +209,11 @@ def _read(checkpointer, directory, step, items):
   except Exception as error:  # Orbax has no common class for its failures.
     raise UserError(
       f"checkpoint {directory / str(step)} cannot be read "
-      f"({str(error).splitlines()[0][:200]}); if it is damaged, delete that "
-      "folder: the one before it is then used"
+      f"({_first_line(error)}); if it is damaged, delete that folder: the one "
+      "before it is then used"
     ) from error
+
+
+def _first_line(error):
+  lines = str(error).splitlines() or [type(error).__name__]
+  return lines[0][:200]

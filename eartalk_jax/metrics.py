@@ -4,6 +4,7 @@ A resumed run drops what a killed one had written beyond its last checkpoint,
 so every step is there once.
 """
 
+import contextlib
 import json
 import math
 import os
@@ -11,6 +12,8 @@ import pathlib
 
 import jax
 import tensorboardX
+
+from eartalk_jax.errors import UserError
 
 
 class MetricWriter:
@@ -21,7 +24,7 @@ class MetricWriter:
     self._active = jax.process_index() == 0
     if not self._active:
       return
-    workdir = pathlib.Path(workdir)
+    workdir = self._workdir = pathlib.Path(workdir)
     path = workdir / "metrics.jsonl"
     _drop_after(path, step)
     self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
@@ -32,10 +35,17 @@ class MetricWriter:
   def __enter__(self):
     return self
 
-  def __exit__(self, *unused):
-    if self._active:
-      self._file.close()
-      self._board.close()
+  def __exit__(self, error_type, *unused):
+    if not self._active:
+      return
+    try:
+      with self._write_errors():
+        self._file.close()
+        self._board.close()
+    except UserError:
+      # An error on its way out is the one to report.
+      if error_type is None:
+        raise
 
   def write(self, step, scalars):
     """Writes a line {"step": step, name: value, ...}; NaN becomes null."""
@@ -45,10 +55,21 @@ class MetricWriter:
       name: value if math.isfinite(value) else None
       for name, value in scalars.items()
     }
-    self._file.write(json.dumps({"step": step, **line}) + "\n")
-    self._file.flush()
-    for name, value in scalars.items():
-      self._board.add_scalar(name, value, step)
+    with self._write_errors():
+      self._file.write(json.dumps({"step": step, **line}) + "\n")
+      self._file.flush()
+      for name, value in scalars.items():
+        self._board.add_scalar(name, value, step)
+
+  @contextlib.contextmanager
+  def _write_errors(self):
+    try:
+      yield
+    except OSError as error:
+      raise UserError(
+        f"cannot write metrics to {self._workdir}: {error.strerror}; free some "
+        "space, then run the same command again"
+      ) from error
 
 
 def read_metrics(workdir):

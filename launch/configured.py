@@ -23,8 +23,8 @@ def run(main):
   """Calls main(config, workdir) with what the flags say, and exits."""
 
   def call(argv):
-    # absl prints the libraries' notes to themselves otherwise.
-    logging.set_verbosity(logging.WARNING)
+    # The libraries' notes to themselves; what fails raises as well.
+    logging.set_verbosity(logging.FATAL)
     if len(argv) > 1:
       raise UserError(f"unexpected argument {argv[1]!r}; see --help")
     return main(_CONFIG.value, _WORKDIR.value)

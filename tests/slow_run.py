@@ -17,7 +17,7 @@ class Slow(Batches):
 
 
 def config():
-  return run_config(steps=60, save_every=2)
+  return run_config(steps=36, save_every=2)
 
 
 if __name__ == "__main__":

@@ -6,11 +6,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import jax
 import numpy as np
 import pytest
+from orbax.checkpoint import v1 as ocp
 from slow_run import config
 from tiny import Batches, init_params, run_config, train
 
@@ -59,13 +61,13 @@ def assert_same_run(workdir, whole):
 
 
 def test_killed_twice_at_any_moment_is_bitwise_one_run(tmp_path, whole):
-  for step in (11, 31):
+  for step in (9, 21):
     process = start(tmp_path)
     wait_for_step(tmp_path, step, process)
     process.kill()
     process.wait()
   # What a kill in the middle of a save leaves, whenever it really came.
-  torn = tmp_path / "checkpoints" / "57.orbax-checkpoint-tmp"
+  torn = tmp_path / "checkpoints" / "35.orbax-checkpoint-tmp"
   (torn / "state").mkdir(parents=True)
   lines = assert_same_run(tmp_path, whole)
   assert not torn.exists()
@@ -151,3 +153,27 @@ def test_a_config_may_change_until_there_is_a_checkpoint(tmp_path):
   claim_workdir(tmp_path, {"model": {"width": 2}, "place": "b"}, ["place"])
   with pytest.raises(UserError, match="model.width was 2 and is now 3"):
     claim_workdir(tmp_path, {"model": {"width": 3}, "place": "b"})
+
+
+def test_a_save_that_failed_in_the_background_stops_the_run(
+  tmp_path, monkeypatch
+):
+  class Failed:
+    def result(self):
+      raise ValueError("RESOURCE_EXHAUSTED: no space\nand much more")
+
+  monkeypatch.setattr(
+    ocp.training.Checkpointer,
+    "save_checkpointables_async",
+    lambda *args, **kwargs: Failed(),
+  )
+  with pytest.raises(UserError, match=r"RESOURCE_EXHAUSTED: no space\); free"):
+    train(tmp_path)
+  # Found out at the next save, not at the end.
+  assert read_metrics(tmp_path)[-1]["step"] == 10
+
+
+def test_saving_leaves_no_threads(tmp_path):
+  before = threading.active_count()
+  train(tmp_path, run_config(steps=20, save_every=1))
+  assert threading.active_count() < before + 10
