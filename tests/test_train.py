@@ -42,7 +42,7 @@ def tiny_config(root):
     {"name": "pose", "kind": "continuous", "size": 3, "drop": 0.3},
     {"name": "emotion", "kind": "categorical", "size": 3, "drop": 0.3},
   ]
-  model.head = {"width": 16, "depth": 1, "heads": 2, "draws": 1, "steps": 2}
+  model.head.width, model.head.depth, model.head.heads = 16, 1, 2
   model.dtype = "float32"
   c.run.steps, c.run.batch_size, c.run.save_every = 4, 8, 2
   c.run.log_every, c.run.diagnose_every = 1, 2
