@@ -98,6 +98,25 @@ def test_normalisation_is_undone_by_decoding(tokenizer, frames_BTYX3):
   )
 
 
+def test_the_linear_decoder_sees_one_latent_beyond_each_patch():
+  config = dataclasses.replace(CONFIG, size=40, decoder_depth=0)
+  params = random_params(config)
+  params["decoder"]["out"]["kernel"] *= 0
+  latents_1hwC = np.zeros((1, 5, 5, 4), np.float32)
+
+  def decode(latents_1hwC):
+    return Autoencoder(config).apply(
+      {"params": params}, latents_1hwC, method="decode"
+    )
+
+  changed_1hwC = latents_1hwC.copy()
+  changed_1hwC[0, 1, 2] = 1
+  differs_YX = (decode(changed_1hwC) != decode(latents_1hwC))[0].any(-1)
+  expected_YX = np.zeros((40, 40), bool)
+  expected_YX[0:24, 8:32] = True
+  np.testing.assert_array_equal(differs_YX, expected_YX)
+
+
 def test_streaming_decodes_like_the_whole(tokenizer, frames_BTYX3):
   latents_BThwC = tokenizer.encode(frames_BTYX3[:, :5])
   step = jax.jit(tokenizer.decode_step)

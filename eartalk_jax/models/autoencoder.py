@@ -5,6 +5,8 @@
 
 Beside each stack runs a linear map from input to output. It finds the best
 linear code within the first seconds of training; the blocks learn the rest.
+The decoder's input at a place is the 3 x 3 latents around it, so that even its
+linear part knows what lies beyond the patch's edges.
 
 Dimension key: B pictures, Y X rows and columns, h w latent grid, C channels,
 N tokens (h * w), D width, P numbers in a patch.
@@ -129,6 +131,21 @@ class Autoencoder(nn.Module):
   def decode(self, latents_BhwC):
     """Pictures; values may lie a little outside of [0, 1]."""
     c = self.config
-    patches_BNP = self.decoder(to_tokens(latents_BhwC, 1))
+    patches_BNP = self.decoder(to_tokens(_neighbourhoods(latents_BhwC), 1))
     shape = (c.size, c.size, 3)
     return (to_latents(patches_BNP, shape, c.patch) + 1) / 2
+
+
+def _neighbourhoods(x_BhwC):
+  """[B h w C] -> [B h w 9C]: each place with those around it.
+
+  Beyond the border the nearest place is repeated.
+  """
+  _, h, w, _ = x_BhwC.shape
+  padded = jnp.pad(x_BhwC, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+  shifted = [
+    padded[:, row : row + h, column : column + w]
+    for row in range(3)
+    for column in range(3)
+  ]
+  return jnp.concatenate(shifted, axis=-1)
