@@ -3,12 +3,12 @@
 Run on a mesh of accelerators, from a frames dataset of real video:
 
   python -m launch.train_tokenizer --config configs/tokenizer.py \
-    --workdir gs://bucket/tokenizer --config.data.frames=DIR \
+    --workdir runs/tokenizer --config.data.frames=DIR \
     --config.data.held_out=DIR
 
 Ends with WORKDIR/tokenizer, which `launch.tokenize` reads. For 256 px add
---config.model.size=256. Expect 110 M parameters; nothing at this size
-was trained by us yet.
+--config.model.size=256. It has about 110 M parameters. Only its shapes are
+tested here; what was trained and measured is tokenizer_demo.py.
 """
 
 import ml_collections
