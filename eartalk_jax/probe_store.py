@@ -13,10 +13,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from eartalk_jax import files
-from eartalk_jax.probe import ProbeTraining, TrainedProbe, train_probe
+from eartalk_jax.probe import TrainedProbe
+from eartalk_jax.probe_training import ProbeTraining, train_probe
 
 # Raise it when the code of the probe changes what comes out of it.
-_VERSION = 2
+_VERSION = 3
 
 
 def probe_for(directory, dataset_fingerprint, source, config):

@@ -9,8 +9,8 @@ Dimension key:  B pictures, ..YX3 pictures.
 import jax
 import jax.numpy as jnp
 
-SHIFT = 3.0  # pixels
-ZOOM = 0.08
+SHIFT = 1.5  # pixels
+ZOOM = 0.05
 BLUR = 1.6  # half width of the triangle that is averaged over; 1 is sharp
 COLOUR = 0.12
 GRAIN = 0.02

@@ -1,8 +1,8 @@
 """Faces and generators so simple that every figure is known beforehand.
 
-A picture is one colour, the identity, with two squares on it: one as bright as
-the mouth is open, one as bright as the head is turned. The speech's first mel
-number is the opening.
+A picture is one colour, the identity, with squares on it: one as bright as the
+mouth is open, two as bright as the head is turned to their side, one for the
+emotion. The speech's first mel number is the opening.
 """
 
 import types
@@ -14,7 +14,8 @@ from eartalk_jax.models.probe import ProbeConfig
 
 SIZE = 16
 MOUTH = (slice(10, 15), slice(4, 12))
-YAW = (slice(1, 5), slice(4, 12))
+LEFT = (slice(1, 5), slice(4, 8))
+RIGHT = (slice(1, 5), slice(8, 12))
 EMOTION = (slice(5, 9), slice(0, 4))
 CONTROLS = tuple(
   types.SimpleNamespace(name=name, kind=kind, size=size)
@@ -33,7 +34,9 @@ def draw(identity_YX3, mouth, yaw, emotion):
   """One picture of somebody whose any picture is `identity_YX3`."""
   picture_YX3 = identity_YX3.copy()
   picture_YX3[MOUTH] = np.uint8(255 * np.clip(mouth, 0, 1))
-  picture_YX3[YAW] = np.uint8(127 * (1 + np.clip(yaw, -1, 1)))
+  yaw = np.clip(yaw, -1, 1)
+  picture_YX3[LEFT] = np.uint8(127 * (1 + yaw))
+  picture_YX3[RIGHT] = np.uint8(127 * (1 - yaw))
   picture_YX3[EMOTION] = np.uint8(100 * emotion)
   return picture_YX3
 
@@ -82,7 +85,7 @@ class Pixels:
     zero_T = np.zeros(len(frames_TYX3))
     return {
       "mouth": np.stack([square(MOUTH), zero_T, zero_T], 1),
-      "pose": np.stack([square(YAW), zero_T, zero_T], 1),
+      "pose": np.stack([square(LEFT), zero_T, zero_T], 1),
       "emotion": np.round(square(EMOTION) * 2.55)[:, None],
     }
 

@@ -6,7 +6,8 @@ from fake_talkers import MANIFEST, SIZE, records
 
 from eartalk_jax import probe_store
 from eartalk_jax.errors import UserError
-from eartalk_jax.probe import ProbeTraining, probe_config, train_probe
+from eartalk_jax.probe import probe_config
+from eartalk_jax.probe_training import ProbeTraining, train_probe
 from eartalk_jax.scores import correlation
 
 CONFIG = dataclasses.replace(

@@ -28,8 +28,8 @@ class ProbeConfig:
   size: int
   tracks: tuple[tuple[str, int], ...]
   classes: tuple[tuple[str, int], ...]
-  widths: tuple[int, ...] = (16, 32, 64, 128)
-  hidden: int = 128
+  widths: tuple[int, ...] = (24, 48, 64, 96)
+  hidden: int = 192
 
 
 class Probe(nn.Module):
