@@ -39,8 +39,8 @@ class ProbeTraining:
     seed: of everything random.
   """
 
-  steps: int = 1200
-  batch: int = 64
+  steps: int = 1500
+  batch: int = 32
   muon_lr: float = 0.02
   adam_lr: float = 2e-3
   weight_decay: float = 0.05

@@ -25,25 +25,27 @@ def test_pictures_change_a_little_and_each_differently():
 
 
 def test_resampling_averages_and_keeps_constants():
-  matrices = resampling(jax.random.key(1), 16, 32)
-  assert np.min(matrices) >= 0
-  np.testing.assert_allclose(matrices.sum(-1), 1, atol=1e-5)
+  matrix_XX = resampling(jax.random.key(1), 32)
+  assert np.min(matrix_XX) >= 0
+  np.testing.assert_allclose(matrix_XX.sum(-1), 1, atol=1e-5)
 
 
 def test_without_blur_zoom_and_shift_nothing_moves(monkeypatch):
   for name, value in (("ZOOM", 0.0), ("SHIFT", 0.0), ("BLUR", 1.0)):
     monkeypatch.setattr(roughening, name, value)
-  matrices = resampling(jax.random.key(1), 2, 32)
-  np.testing.assert_allclose(matrices, np.stack(2 * [np.eye(32)]), atol=1e-5)
+  matrix_XX = resampling(jax.random.key(1), 32)
+  np.testing.assert_allclose(matrix_XX, np.eye(32), atol=1e-5)
 
 
 def test_a_shift_moves_by_its_pixels(monkeypatch):
   monkeypatch.setattr(roughening, "ZOOM", 0.0)
   monkeypatch.setattr(roughening, "BLUR", 1.0)
   ramp_X = jnp.arange(32.0)
-  moved_BX = resampling(jax.random.key(2), 64, 32) @ ramp_X
-  inner_BX = (moved_BX - ramp_X[None])[:, 4:-4]
-  assert np.ptp(inner_BX, axis=1).max() < 1e-3
-  shifts_B = inner_BX.mean(1)
-  assert np.abs(shifts_B).max() == pytest.approx(roughening.SHIFT, abs=0.4)
-  assert shifts_B.min() < 0 < shifts_B.max()
+  shifts = []
+  for seed in range(64):
+    moved_X = resampling(jax.random.key(seed), 32) @ ramp_X
+    inner_X = np.asarray(moved_X - ramp_X)[4:-4]
+    assert np.ptp(inner_X) < 1e-3
+    shifts.append(inner_X.mean())
+  assert np.abs(shifts).max() == pytest.approx(roughening.SHIFT, abs=0.3)
+  assert min(shifts) < 0 < max(shifts)

@@ -29,7 +29,7 @@ class ProbeConfig:
   tracks: tuple[tuple[str, int], ...]
   classes: tuple[tuple[str, int], ...]
   widths: tuple[int, ...] = (24, 48, 64, 96)
-  hidden: int = 192
+  hidden: int = 96
 
 
 class Probe(nn.Module):
