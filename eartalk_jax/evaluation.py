@@ -7,6 +7,8 @@ seen, and that is compared with the truth:
 
   figures of continuous tracks   mean over clips of Pearson's r in each clip
   figures of categorical tracks  mean over clips of the share of right frames
+  NAME_changed                   the same, of frames whose class is not the
+                                 portrait's: who copies the portrait gets 0
   NAME_ceiling                   the same for the real frames
   NAME_tokenizer                 the same for real frames, encoded and decoded
   NAME_copy_baseline             the same for a portrait that never moves
@@ -145,14 +147,25 @@ def _compare(config, reading, clips):
         ]
       )
   for track, _ in config.classes:
-    figures[track] = scores.mean_over_clips(
-      [
-        np.mean(read[track][:, 0] == clip.tracks[track][:, 0])
-        for read, clip in zip(reading, clips, strict=True)
-        if track in clip.tracks
-      ]
-    )
+    shares = [
+      _shares(read[track][:, 0], clip, track)
+      for read, clip in zip(reading, clips, strict=True)
+      if track in clip.tracks
+    ]
+    for column, name in enumerate((track, f"{track}_changed")):
+      values = [share[column] for share in shares]
+      figures[name] = scores.mean_over_clips(values)
   return figures
+
+
+def _shares(read_T, clip, track):
+  """Share of right frames: of all, and of those unlike the portrait."""
+  true_T = clip.tracks[track][:, 0]
+  right_T = read_T == true_T
+  changed_T = true_T != clip.portrait_tracks[track][0]
+  if not changed_T.any():
+    return right_T.mean(), np.nan
+  return right_T.mean(), right_T[changed_T].mean()
 
 
 def figure_names(track, size):

@@ -22,6 +22,7 @@ class Clip:
     mel_TAF: its own speech.
     tracks: {name: truth_TK}, only those that the source has.
     portrait_YX3: a frame from a random place, outside if there is an outside.
+    portrait_tracks: {name: truth_K} of the portrait.
   """
 
   name: str
@@ -29,6 +30,7 @@ class Clip:
   mel_TAF: np.ndarray
   tracks: dict
   portrait_YX3: np.ndarray
+  portrait_tracks: dict
 
 
 def load_clips(source, tracks, clips, frames, seed):
@@ -67,14 +69,14 @@ def _clip(record, tracks, frames, rng):
     portrait = frames + rng.integers(outside)
   else:
     portrait = rng.integers(length)
+  truth = {
+    name: record[f"tracks/{name}"] for name in tracks if record[f"has/{name}"]
+  }
   return Clip(
     name=record["clip_id"],
     frames_TYX3=record["frames"][:frames],
     mel_TAF=record["mel"][:frames],
-    tracks={
-      name: record[f"tracks/{name}"][:frames]
-      for name in tracks
-      if record[f"has/{name}"]
-    },
+    tracks={name: truth[name][:frames] for name in truth},
     portrait_YX3=record["frames"][portrait],
+    portrait_tracks={name: truth[name][portrait] for name in truth},
   )

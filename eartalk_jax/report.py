@@ -25,6 +25,7 @@ FIGURES = (
   ("gaze_x", "gaze, sideways"),
   ("gaze_y", "gaze, up and down"),
   ("emotion", "emotion"),
+  ("emotion_changed", "emotion, where it is not the portrait's"),
 )
 
 

@@ -16,6 +16,8 @@ from skimage import metrics
 
 # A track that moves less than this, as a standard deviation, stands still.
 STILL = 1e-3
+# A prediction that moves less does so by rounding.
+_ROUNDING = 1e-5
 THUMBNAIL = 8
 
 
@@ -25,7 +27,7 @@ def correlation(predicted_T, true_T):
   true_T = np.asarray(true_T, np.float64)
   if len(true_T) < 2 or true_T.std() < STILL:
     return float("nan")
-  if predicted_T.std() < 1e-9:
+  if predicted_T.std() < _ROUNDING:
     return 0.0
   a_T = predicted_T - predicted_T.mean()
   b_T = true_T - true_T.mean()

@@ -51,6 +51,8 @@ def _record(rng, index, frames, has):
   mouth_TK = rng.uniform(0, 1, (frames, 3)).astype(np.float32)
   pose_TK = rng.uniform(-1, 1, (frames, 3)).astype(np.float32)
   emotion_TK = np.full((frames, 1), index % 3, np.float32)
+  if index % 2:
+    emotion_TK[frames // 2 :] = (index + 1) % 3
   mel_TAF = rng.normal(size=(frames, 4, 2)).astype(np.float32)
   mel_TAF[:, 0, 0] = mouth_TK[:, 0]
   identity_YX3 = np.zeros((SIZE, SIZE, 3), np.uint8)

@@ -20,7 +20,7 @@ def figures(kind, people, probe=True):
 
 def test_a_perfect_generator_scores_the_ceiling():
   metrics, arrays, _ = figures("oracle", clips(6))
-  for name in ("lip", "yaw", "emotion"):
+  for name in ("lip", "yaw", "emotion", "emotion_changed"):
     assert metrics[name] == pytest.approx(metrics[f"{name}_ceiling"], abs=1e-6)
     assert metrics[name] > 0.999
   assert abs(metrics["lip_wrong_audio_own"]) < 0.2
@@ -41,6 +41,9 @@ def test_a_frozen_generator_scores_nothing():
     assert metrics[name] == 0
   assert metrics["lip_first_tenth"] == metrics["lip_last_tenth"] == 0
   assert metrics["lip_copy_baseline"] == 0
+  assert metrics["emotion"] > 0.5  # most of the time it is the portrait's
+  assert metrics["emotion_changed"] == 0
+  assert metrics["clips_counted"]["emotion_changed"] == 3
 
 
 def test_a_generator_that_does_not_listen_is_found_out():

@@ -18,6 +18,8 @@ def test_correlation_is_that_of_scipy(seed, frames):
 def test_a_prediction_that_stands_still_scores_zero():
   true_T = np.sin(np.arange(50))
   assert scores.correlation(np.full(50, 0.3), true_T) == 0
+  rounding_T = 0.3 + 1e-7 * np.cos(np.arange(50))
+  assert scores.correlation(rounding_T, true_T) == 0
 
 
 def test_a_truth_that_stands_still_tells_nothing_and_is_left_out():
