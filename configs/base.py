@@ -38,8 +38,16 @@ def get_config():
       {"name": "gaze", "kind": "continuous", "size": 2, "drop": 0.3},
       {"name": "emotion", "kind": "categorical", "size": 5, "drop": 0.3},
     ],
-    "history": {"max_level": 1.0, "clean_share": 0.1, "sampling_level": 0.0},
-    "head": {"width": 1024, "depth": 6, "heads": 16, "draws": 4, "steps": 8},
+    "history": {"max_level": 1.5, "clean_share": 0.1, "sampling_level": 0.0},
+    "head": {
+      "width": 1024,
+      "depth": 6,
+      "heads": 16,
+      "draws": 4,
+      "steps": 8,
+      "spread": 0.65,
+      "shift": 6.0,
+    },
     "dtype": "bfloat16",
     "remat": True,
     "unroll": 1,
@@ -63,5 +71,6 @@ def get_config():
     "save_every": 1_000,
     "diagnose_every": 1_000,
     "keep": 3,
+    "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
   }
   return c

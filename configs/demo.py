@@ -25,10 +25,10 @@ def get_config():
   model.remat = False
   model.unroll = 4
   c.data.tokens = "runs/demo/tokens/train"
-  c.data.frames = 16
+  c.data.frames = 8
   run = c.run
-  run.steps, run.batch_size = 1_200, 4
-  run.optimizer.peak_lr, run.optimizer.warmup_steps = 2e-3, 50
+  run.steps, run.batch_size = 1_200, 8
+  run.optimizer.peak_lr, run.optimizer.warmup_steps = 1.5e-3, 50
   run.ema_decay = 0.99
   run.log_every, run.save_every, run.diagnose_every = 20, 250, 250
   return c

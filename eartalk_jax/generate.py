@@ -143,11 +143,17 @@ class Generator:
           for name, spec in specs.items()
         },
       }
-      signals = jax.tree.map(lambda x: _time_major(x, chunk), signals)
+      signals = jax.tree.map(lambda x: _time_major(x, max(chunk, 2)), signals)
       state, frames_TBYX3 = self._chunk(
-        self.weights, self.tokenizer.params, state, signals, guidance_B, steps
+        self.weights,
+        self.tokenizer.params,
+        state,
+        signals,
+        frames,
+        guidance_B,
+        steps,
       )
-      yield np.moveaxis(np.asarray(frames_TBYX3[:frames]), 0, 1)
+      yield np.moveaxis(np.asarray(frames_TBYX3)[:frames], 0, 1)
       start += frames
 
   def _open(self, portraits_BYX3, seeds):
@@ -165,19 +171,26 @@ class Generator:
     @functools.partial(
       jax.jit, static_argnames=("steps",), donate_argnames=("state",)
     )
-    def chunk(weights, decoder, state, signals, guidance_B, steps):
+    def chunk(weights, decoder, state, signals, frames, guidance_B, steps):
       tokenizer = dataclasses.replace(self.tokenizer, params=decoder)
 
-      def frame(state, signals):
-        stream, decode = state
+      def frame(index, carry):
+        (stream, decode), frames_TBtYX3 = carry
+        now = jax.tree.map(lambda x: x[index], signals)
         stream, latent_BhwC = streaming.step(
-          self.model, weights, stream, signals, steps, guidance_B
+          self.model, weights, stream, now, steps, guidance_B
         )
         decode, frames_BtYX3 = tokenizer.decode_step(decode, latent_BhwC)
         frames_BtYX3 = jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)
-        return (stream, decode), frames_BtYX3
+        return (stream, decode), frames_TBtYX3.at[index].set(frames_BtYX3)
 
-      state, frames_TBtYX3 = jax.lax.scan(frame, state, signals)
+      chunk, rows = signals["audio"].shape[:2]
+      shape = (chunk, rows, tokenizer.stride, self.size, self.size, 3)
+      # A loop whose length the compiler cannot see, over at least two places,
+      # has one body for every chunk: chunks of any length give the same bits.
+      state, frames_TBtYX3 = jax.lax.fori_loop(
+        0, frames, frame, (state, jnp.zeros(shape, jnp.uint8))
+      )
       frames_TtBYX3 = jnp.moveaxis(frames_TBtYX3, 1, 2)
       return state, frames_TtBYX3.reshape(-1, *frames_TtBYX3.shape[2:])
 

@@ -72,12 +72,15 @@ def noisy_history(tokens_BTNc, history, key):
 
 
 def _hidden(model, params, batch, key):
-  """(target_BNc over all frames, h_BND) with a fresh noise on the history."""
+  """(deviations_BNc of all frames, the head's features of them).
+
+  The history is noised afresh by `key`.
+  """
   cfg = model.cfg
   tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
   sink_BNc = to_tokens(batch["sink_BhwC"], cfg.patch)
   previous_BTNc, level_BT = noisy_history(tokens_BTNc, cfg.history, key)
-  h_BTND = model.apply(
+  features = model.apply(
     {"params": params},
     previous_BTNc,
     level_BT,
@@ -85,16 +88,20 @@ def _hidden(model, params, batch, key):
     signals_of(batch),
     method="hidden",
   )
-  flat = tokens_BTNc.reshape(-1, *tokens_BTNc.shape[2:])
-  return flat, h_BTND.reshape(-1, *h_BTND.shape[2:])
+  away_BTNc = (tokens_BTNc - sink_BNc[:, None]) / cfg.head.spread
+
+  def flat(x_BT):
+    return x_BT.reshape(-1, *x_BT.shape[2:])
+
+  return flat(away_BTNc), jax.tree.map(flat, features)
 
 
-def _denoiser(model, params, h_BND, draws=1):
-  h_BND = jnp.tile(h_BND, (draws, 1, 1))
+def _denoiser(model, params, features, draws=1):
+  features = jax.tree.map(lambda x: jnp.tile(x, (draws, 1, 1)), features)
 
   def denoise(noisy_BNc, time_B):
     return model.apply(
-      {"params": params}, noisy_BNc, time_B, h_BND, method="denoise"
+      {"params": params}, noisy_BNc, time_B, features, method="denoise"
     )
 
   return denoise
@@ -102,14 +109,14 @@ def _denoiser(model, params, h_BND, draws=1):
 
 def talker_loss(model):
   """Returns loss_fn(params, batch, key) -> (scalar, metrics)."""
-  draws = model.cfg.head.draws
+  head = model.cfg.head
 
   def loss_fn(params, batch, key):
     history_key, flow_key = jax.random.split(key)
-    target_BNc, h_BND = _hidden(model, params, batch, history_key)
-    denoise = _denoiser(model, params, h_BND, draws)
-    loss = flow.loss(denoise, target_BNc, flow_key, draws).mean()
-    return loss, {}
+    target_BNc, features = _hidden(model, params, batch, history_key)
+    denoise = _denoiser(model, params, features, head.draws)
+    loss_B = flow.loss(denoise, target_BNc, flow_key, head.draws, head.shift)
+    return loss_B.mean(), {}
 
   return loss_fn
 
@@ -129,10 +136,12 @@ def _with_shuffled(batch, name):
 def _sampled_motion(model, params, batch, key):
   """Mean change between frames sampled on true history, over the true one."""
   history_key, noise_key = jax.random.split(key)
-  target_BNc, h_BND = _hidden(model, params, batch, history_key)
-  denoise = _denoiser(model, params, h_BND)
+  target_BNc, features = _hidden(model, params, batch, history_key)
+  denoise = _denoiser(model, params, features)
   noise_BNc = jax.random.normal(noise_key, target_BNc.shape)
-  sampled_BNc = flow.sample(denoise, noise_BNc, _DIAGNOSTIC_STEPS)
+  sampled_BNc = flow.sample(
+    denoise, noise_BNc, _DIAGNOSTIC_STEPS, model.cfg.head.shift
+  )
 
   def motion(x_BNc):
     x_BTNc = x_BNc.reshape(batch["latents_BThwC"].shape[:2] + x_BNc.shape[1:])

@@ -27,7 +27,7 @@ RULES = (
   # Back from an inner width: that one comes first.
   (r"(out|down|expand)/kernel$", P("tensor", "fsdp")),
   (r"kernel$", P("fsdp", "tensor")),
-  (r"(bias|scale|embedding|null|position|start|type)$", P()),
+  (r"(bias|scale|embedding|null|position|start|type|patterns)$", P()),
   (r"(^|/)(step|count)$", P()),
 )
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from eartalk_jax import flow
 from eartalk_jax.models import sfa
-from eartalk_jax.models.backbone import Layer, unstack_layers
+from eartalk_jax.models.backbone import Layer, modulator, unstack_layers
 from eartalk_jax.models.patches import to_latents, to_tokens
 
 
@@ -29,6 +29,7 @@ class StreamState:
   Attributes:
     count_B: frames made so far.
     previous_BNc: tokens of the last frame.
+    sink_BNc: tokens of the portrait.
     anchor_BND: the portrait's embedding, for the adaptive norms.
     caches: one LayerCache for each layer.
     key_B: the randomness of each stream; never changes.
@@ -36,6 +37,7 @@ class StreamState:
 
   count_B: jax.Array
   previous_BNc: jax.Array
+  sink_BNc: jax.Array
   anchor_BND: jax.Array
   caches: tuple[sfa.LayerCache, ...]
   key_B: jax.Array
@@ -72,6 +74,7 @@ def init(model, weights, sink_BhwC, key_B):
   return StreamState(
     count_B=jnp.zeros(sink_BNc.shape[:1], jnp.int32),
     previous_BNc=jnp.zeros_like(sink_BNc),
+    sink_BNc=sink_BNc,
     anchor_BND=anchor_BND,
     caches=tuple(caches),
     key_B=key_B,
@@ -98,28 +101,30 @@ def hidden(model, weights, state, signals):
     noise_BNc = _noise(state, 0, previous_BNc.shape[1:])
     previous_BNc = previous_BNc + level * noise_BNc
   level_B = jnp.full(state.count_B.shape, level, jnp.float32)
-  x_BPD, direct_BD = _apply(
+  x_BPD, beside = _apply(
     model,
     weights,
     "embed_block",
     previous_BNc,
     level_B,
     state.count_B > 0,
+    state.sink_BNc,
     signals,
   )
+  modulator_BPD = modulator(state.anchor_BND, beside[0], cfg.condition_tokens)
   caches = []
   for params, cache in zip(weights["layers"], state.caches, strict=True):
     x_BPD, cache = Layer(cfg).apply(
       {"params": params},
       x_BPD,
-      state.anchor_BND,
+      modulator_BPD,
       cache,
       state.count_B,
       method="step",
     )
     caches.append(cache)
-  h_BND = _apply(model, weights, "finish", x_BPD, direct_BD)
-  return h_BND, tuple(caches)
+  features = _apply(model, weights, "finish", x_BPD, beside)
+  return features, tuple(caches)
 
 
 def _guided_hidden(model, weights, state, signals):
@@ -134,9 +139,9 @@ def _guided_hidden(model, weights, state, signals):
   given_B = signals["audio_given"]
   doubled = jax.tree.map(twice, signals)
   doubled["audio_given"] = jnp.concatenate([given_B, jnp.zeros_like(given_B)])
-  h_BND, caches = hidden(model, weights, jax.tree.map(twice, state), doubled)
+  features, caches = hidden(model, weights, jax.tree.map(twice, state), doubled)
   rows = given_B.shape[0]
-  return h_BND, jax.tree.map(lambda x: x[:rows], caches)
+  return features, jax.tree.map(lambda x: x[:rows], caches)
 
 
 def step(model, weights, state, signals, steps=None, audio_guidance_B=None):
@@ -155,25 +160,28 @@ def step(model, weights, state, signals, steps=None, audio_guidance_B=None):
   cfg = model.cfg
   guided = audio_guidance_B is not None
   backbone = _guided_hidden if guided else hidden
-  h_BND, caches = backbone(model, weights, state, signals)
+  features, caches = backbone(model, weights, state, signals)
 
   def denoise(noisy_BNc, time_B):
     if not guided:
-      return _apply(model, weights, "denoise", noisy_BNc, time_B, h_BND)
+      return _apply(model, weights, "denoise", noisy_BNc, time_B, features)
     both = _apply(
       model,
       weights,
       "denoise",
       jnp.concatenate([noisy_BNc, noisy_BNc]),
       jnp.concatenate([time_B, time_B]),
-      h_BND,
+      features,
     )
     heard_BNc, deaf_BNc = jnp.split(both, 2)
     scale_B11 = audio_guidance_B[:, None, None]
     return deaf_BNc + scale_B11 * (heard_BNc - deaf_BNc)
 
   noise_BNc = _noise(state, 1, state.previous_BNc.shape[1:])
-  frame_BNc = flow.sample(denoise, noise_BNc, steps or cfg.head.steps)
+  away_BNc = flow.sample(
+    denoise, noise_BNc, steps or cfg.head.steps, cfg.head.shift
+  )
+  frame_BNc = state.sink_BNc + cfg.head.spread * away_BNc
   state = state.replace(
     count_B=state.count_B + 1, previous_BNc=frame_BNc, caches=caches
   )

@@ -17,7 +17,7 @@ def test_sampling_a_known_gaussian_gives_its_mean_and_spread():
     return mean + gain * (x_BNc - t * mean)
 
   noise_BNc = jax.random.normal(jax.random.key(0), (2_000, 4, 3))
-  samples = flow.sample(denoise, noise_BNc, steps=100)
+  samples = flow.sample(denoise, noise_BNc, steps=100, shift=3.0)
   assert abs(samples.mean() - mean) < 0.02
   assert abs(samples.std() - spread) < 0.02
 
@@ -26,7 +26,7 @@ def test_the_last_step_lands_on_the_prediction():
   target_BNc = jax.random.normal(jax.random.key(0), (2, 3, 4))
   noise_BNc = jax.random.normal(jax.random.key(1), (2, 3, 4))
   for steps in (1, 7):
-    sampled = flow.sample(lambda x, t: target_BNc, noise_BNc, steps)
+    sampled = flow.sample(lambda x, t: target_BNc, noise_BNc, steps, 3.0)
     np.testing.assert_allclose(sampled, target_BNc, atol=1e-5)
 
 
@@ -34,21 +34,24 @@ def test_the_loss_is_zero_for_the_truth_and_the_velocity_error_otherwise():
   x_BNc = jax.random.normal(jax.random.key(0), (5, 3, 4))
   key = jax.random.key(1)
   truth = jnp.tile(x_BNc, (2, 1, 1))
-  assert flow.loss(lambda x, t: truth, x_BNc, key, draws=2).max() == 0
+  assert (
+    flow.loss(lambda x, t: truth, x_BNc, key, draws=2, shift=3.0).max() == 0
+  )
   seen = {}
 
   def off(noisy_BNc, time_B):
     seen["time"] = time_B
     return truth + 0.1
 
-  loss_B = flow.loss(off, x_BNc, key, draws=2)
-  rest = np.maximum(1 - np.asarray(seen["time"]), 0.1)
+  loss_B = flow.loss(off, x_BNc, key, draws=2, shift=3.0)
+  rest = np.maximum(1 - np.asarray(seen["time"]), 0.5)
   want = (0.1**2 / rest**2).reshape(2, 5).mean(axis=0)
   np.testing.assert_allclose(loss_B, want, rtol=1e-4)
 
 
-def test_times_are_logit_normal():
-  time = flow.sample_time(jax.random.key(0), (20_000,))
+def test_times_are_logit_normal_and_shifted_as_noise_would_be_scaled():
+  shift = 3.0
+  time = flow.sample_time(jax.random.key(0), (20_000,), shift)
   logit = jnp.log(time / (1 - time))
-  assert abs(logit.mean()) < 0.03
+  assert abs(logit.mean() + jnp.log(shift)) < 0.03
   assert abs(logit.std() - 1) < 0.03

@@ -42,7 +42,7 @@ def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(setup):
   assert 3 * model.cfg.window < T
   tokens_BTNc = to_tokens(batch["latents_BThwC"], model.cfg.patch)
   previous_BTNc = jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
-  whole_BTND = model.apply(
+  whole_BTND, guesses_BTNc = model.apply(
     {"params": params},
     previous_BTNc,
     jnp.zeros(tokens_BTNc.shape[:2]),
@@ -54,8 +54,9 @@ def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(setup):
   hidden = jax.jit(functools.partial(streaming.hidden, model))
   for i, signals in enumerate(by_frame):
     state = state.replace(previous_BNc=previous_BTNc[:, i])
-    h_BND, caches = hidden(weights, state, signals)
+    (h_BND, guess_BNc), caches = hidden(weights, state, signals)
     np.testing.assert_allclose(h_BND, whole_BTND[:, i], atol=1e-5)
+    np.testing.assert_allclose(guess_BNc, guesses_BTNc[:, i], atol=1e-5)
     state = state.replace(caches=caches, count_B=state.count_B + 1)
 
 

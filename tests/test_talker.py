@@ -31,7 +31,7 @@ def _hidden(model, params, batch):
     sink_BNc,
     objective.signals_of(batch),
     method="hidden",
-  )
+  )[0]
 
 
 def test_patches_come_back_as_they_went():

@@ -2,7 +2,9 @@
 
 The sink frame runs through the same layers, attending to itself, so that each
 layer has its keys and values; its embedding also gives every layer an adaptive
-norm, token by token (the paper's anchor; NOVA's scale-and-shift layer).
+norm, token by token (the paper's anchor; NOVA's scale-and-shift layer),
+together with what the conditions ask for there. Gates are zero at the start, as
+in DiT: the stack begins as a copy of what it reads.
 
 Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
 N frame tokens, D width.
@@ -24,11 +26,24 @@ from eartalk_jax.models.layers import (
 )
 
 
-def _for_block(anchor_BND, condition_tokens):
-  """[B P D]: frame tokens take their own anchor, conditions take the mean."""
-  mean_B1D = anchor_BND.mean(axis=1, keepdims=True)
-  mean_BMD = jnp.repeat(mean_B1D, condition_tokens, axis=1)
-  return jnp.concatenate([mean_BMD, anchor_BND], axis=1)
+def modulator(anchor_BND, direct, condition_tokens):
+  """What modulates a block's tokens, [..., P, D].
+
+  Frame tokens take the portrait's token at their place and what the conditions
+  ask for there; condition tokens take the portrait's mean.
+
+  Args:
+    anchor_BND: the portrait's embedding.
+    direct: [..., N, D], B first.
+    condition_tokens: M.
+  """
+  extra = direct.ndim - anchor_BND.ndim
+  anchor = anchor_BND.reshape(
+    anchor_BND.shape[:1] + (1,) * extra + anchor_BND.shape[1:]
+  )
+  mean = anchor.mean(axis=-2, keepdims=True)
+  shape = (*direct.shape[:-2], condition_tokens, direct.shape[-1])
+  return jnp.concatenate([jnp.broadcast_to(mean, shape), anchor + direct], -2)
 
 
 class Layer(nn.Module):
@@ -38,51 +53,49 @@ class Layer(nn.Module):
 
   def setup(self):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
-    self.modulation = Modulation(cfg.width, 4, dtype, rank=cfg.sink_rank)
+    self.modulation = Modulation(cfg.width, 6, dtype, rank=cfg.sink_rank)
     self.attention_norm = norm()
     self.attention = Heads(cfg.heads, cfg.width // cfg.heads, dtype)
     self.merge = MergeHeads(cfg.width, dtype)
     self.mlp_norm = norm()
     self.mlp = Mlp(cfg.width, dtype)
 
-  def _attention_inputs(self, x, shift, scale):
+  def _attention_inputs(self, x, modulation):
+    shift, scale = modulation[:2]
     return self.attention(modulate(self.attention_norm(x), shift, scale))
 
-  def _rest(self, x, attended, shift, scale):
-    x = x + self.merge(attended)
-    return x + self.mlp(modulate(self.mlp_norm(x), shift, scale))
+  def _rest(self, x, attended, modulation):
+    gate_attention, shift, scale, gate_mlp = modulation[2:]
+    x = x + gate_attention * self.merge(attended)
+    return x + gate_mlp * self.mlp(modulate(self.mlp_norm(x), shift, scale))
 
   def sink(self, sink_BND, anchor_BND):
     """Returns the sink's next state and its keys and values."""
-    shift_a, scale_a, shift_m, scale_m = self.modulation(anchor_BND)
-    q_BNHK, k_BNHK, v_BNHK = self._attention_inputs(sink_BND, shift_a, scale_a)
+    modulation = self.modulation(anchor_BND)
+    q_BNHK, k_BNHK, v_BNHK = self._attention_inputs(sink_BND, modulation)
     attended_BNHK = sfa.spatial(q_BNHK, k_BNHK, v_BNHK)
-    return self._rest(sink_BND, attended_BNHK, shift_m, scale_m), k_BNHK, v_BNHK
+    return self._rest(sink_BND, attended_BNHK, modulation), k_BNHK, v_BNHK
 
-  def __call__(self, streams, anchor_BND):
-    """Training: ((x_BTPD, sink_BND), anchor) -> the next layer's pair."""
+  def __call__(self, streams, anchor_BND, modulator_BTPD):
+    """Training: (x_BTPD, sink_BND) -> the next layer's pair."""
     x_BTPD, sink_BND = streams
     sink_BND, sink_k_BNHK, sink_v_BNHK = self.sink(sink_BND, anchor_BND)
-    conditions = x_BTPD.shape[2] - sink_BND.shape[1]
-    anchor_B1PD = _for_block(anchor_BND, conditions)[:, None]
-    shift_a, scale_a, shift_m, scale_m = self.modulation(anchor_B1PD)
-    q, k, v = self._attention_inputs(x_BTPD, shift_a, scale_a)
+    modulation = self.modulation(modulator_BTPD)
+    q, k, v = self._attention_inputs(x_BTPD, modulation)
     attended_BTPHK = sfa.banded(
       q, k, v, sink_k_BNHK, sink_v_BNHK, self.cfg.window
     )
     return (
-      self._rest(x_BTPD, attended_BTPHK, shift_m, scale_m),
+      self._rest(x_BTPD, attended_BTPHK, modulation),
       sink_BND,
     ), None
 
-  def step(self, x_BPD, anchor_BND, cache, count_B):
+  def step(self, x_BPD, modulator_BPD, cache, count_B):
     """Streaming: one block and the layer's cache -> the same, moved on."""
-    conditions = x_BPD.shape[1] - anchor_BND.shape[1]
-    anchor_BPD = _for_block(anchor_BND, conditions)
-    shift_a, scale_a, shift_m, scale_m = self.modulation(anchor_BPD)
-    q, k, v = self._attention_inputs(x_BPD, shift_a, scale_a)
+    modulation = self.modulation(modulator_BPD)
+    q, k, v = self._attention_inputs(x_BPD, modulation)
     attended_BPHK, cache = sfa.step(q, k, v, cache, count_B)
-    return self._rest(x_BPD, attended_BPHK, shift_m, scale_m), cache
+    return self._rest(x_BPD, attended_BPHK, modulation), cache
 
 
 class Backbone(nn.Module):
@@ -91,8 +104,8 @@ class Backbone(nn.Module):
   cfg: TalkerConfig
 
   @nn.compact
-  def __call__(self, x_BTPD, sink_BND):
-    """[B T P D] blocks and [B N D] sink embedding -> [B T P D]."""
+  def __call__(self, x_BTPD, sink_BND, modulator_BTPD):
+    """Blocks, sink embedding [B N D] and what `modulator` gave -> [B T P D]."""
     cfg = self.cfg
     layer = nn.remat(Layer, prevent_cse=False) if cfg.remat else Layer
     layers = nn.scan(
@@ -103,7 +116,7 @@ class Backbone(nn.Module):
       length=cfg.depth,
       unroll=cfg.unroll,
     )(cfg, name="layers")
-    (x_BTPD, _), _ = layers((x_BTPD, sink_BND), sink_BND)
+    (x_BTPD, _), _ = layers((x_BTPD, sink_BND), sink_BND, modulator_BTPD)
     return x_BTPD
 
 

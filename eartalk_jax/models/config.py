@@ -76,6 +76,9 @@ class FlowHeadConfig:
     width, depth, heads: its size.
     draws: noise draws per frame in training; they share the backbone's work.
     steps: Euler steps while sampling, unless the caller says otherwise.
+    spread: typical deviation of a frame from its portrait, in latent units:
+      the head models (frame - portrait) / spread.
+    shift: of the flow's times towards noise, see `flow.shifted`.
   """
 
   width: int
@@ -83,6 +86,8 @@ class FlowHeadConfig:
   heads: int
   draws: int
   steps: int
+  spread: float
+  shift: float
 
 
 @dataclasses.dataclass(frozen=True)

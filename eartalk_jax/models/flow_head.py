@@ -1,5 +1,9 @@
 """The `flow` head: samples a frame's tokens jointly, by flow matching.
 
+What flows is the deviation of the frame from the portrait, in units of
+`spread`: a head that knows nothing yet shows the portrait, and all that it
+learns is motion.
+
 Dimension key: B frames, N tokens, c numbers in a token, D backbone width,
 E head width.
 """
@@ -39,14 +43,14 @@ class HeadLayer(nn.Module):
     )
     attended_BNHK = sfa.spatial(*heads(y_BNE))
     merge = MergeHeads(cfg.width, self.dtype, name="merge")
-    x_BNE = x_BNE + (1 + gate_a) * merge(attended_BNHK)
+    x_BNE = x_BNE + gate_a * merge(attended_BNHK)
     y_BNE = modulate(norm()(x_BNE), shift_m, scale_m)
     mlp = Mlp(cfg.width, self.dtype, name="mlp")
-    return x_BNE + (1 + gate_m) * mlp(y_BNE)
+    return x_BNE + gate_m * mlp(y_BNE)
 
 
 class FlowHead(nn.Module):
-  """Noisy tokens, flow time and backbone features -> the clean tokens."""
+  """Noisy deviations, flow time and backbone features -> clean ones."""
 
   cfg: FlowHeadConfig
   token_width: int
@@ -58,7 +62,7 @@ class FlowHead(nn.Module):
     cfg, dtype = self.cfg, self.dtype
     n = noisy_BNc.shape[1]
     position_1NE = self.param(
-      "position", nn.initializers.normal(0.02), (1, n, cfg.width)
+      "position", nn.initializers.normal(0.5), (1, n, cfg.width)
     ).astype(dtype)
     time_BE = sinusoids(time_B, cfg.width)
     time_BE = nn.Dense(cfg.width, dtype=dtype, name="time_in")(time_BE)
@@ -72,5 +76,8 @@ class FlowHead(nn.Module):
     for index in range(cfg.depth):
       layer = HeadLayer(cfg, dtype, name=f"layers_{index}")
       x_BNE = layer(x_BNE, condition_BNE)
-    out = nn.Dense(self.token_width, dtype=dtype, name="token_out")
+    zeros = nn.initializers.zeros_init()
+    out = nn.Dense(
+      self.token_width, dtype=dtype, kernel_init=zeros, name="token_out"
+    )
     return out(norm()(x_BNE)).astype(jnp.float32)

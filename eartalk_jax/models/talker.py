@@ -2,21 +2,26 @@
 
 A block is [condition tokens of frame i][tokens of frame i-1]: frame tokens are
 shifted by one, conditions belong to the frame that is predicted. The block's
-own conditions also reach the head directly; learned in context alone they take
-several times the steps.
+own conditions also reach the frame tokens and the head directly, as weights of
+learned patterns over the frame; in context alone they take several times the
+steps to learn.
 
 Dimension key: B batch, T frames, N tokens, c numbers in a token, M condition
-tokens, P = M + N, D width; leading ... is [B T] in training, [B] in a stream.
+tokens, P = M + N, D width, R patterns; leading ... is [B T] in training, [B] in
+a stream.
 """
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from eartalk_jax.models.backbone import Backbone
+from eartalk_jax.models.backbone import Backbone, modulator
 from eartalk_jax.models.conditions import Conditions
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.flow_head import FlowHead
 from eartalk_jax.models.layers import norm, sinusoids
+
+# How many patterns over the frame the conditions can weigh directly.
+_PATTERNS = 64
 
 
 def _lift(x, rank):
@@ -33,15 +38,26 @@ class Talker(nn.Module):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
     small = nn.initializers.normal(0.02)
     frame_shape = (cfg.tokens, cfg.width)
-    self.position_ND = self.param("position", small, frame_shape)
+    # As loud as the tokens: what a condition does depends on the place first.
+    loud = nn.initializers.normal(0.5)
+    self.position_ND = self.param("position", loud, frame_shape)
     self.start_ND = self.param("start", small, frame_shape)
     self.sink_type_D = self.param("sink_type", small, (cfg.width,))
     self.conditions = Conditions(cfg)
     self.frame_in = nn.Dense(cfg.width, dtype=dtype)
+    # The portrait's token beside the frame's own: what is learned is a change.
+    self.beside = nn.Dense(cfg.width, dtype=dtype)
     self.level_in = nn.Dense(cfg.width, dtype=dtype)
+    zeros = nn.initializers.zeros_init()
+    self.trust = nn.Dense(cfg.token_width, kernel_init=zeros)
+    self.guess = nn.Dense(cfg.token_width, use_bias=False, kernel_init=zeros)
     self.backbone = Backbone(cfg)
     self.last_norm = norm()
-    self.direct = nn.Dense(cfg.width, dtype=dtype)
+    self.direct = nn.Dense(_PATTERNS, dtype=dtype)
+    self.patterns_RND = self.param(
+      "patterns", nn.initializers.normal(), (_PATTERNS, *frame_shape)
+    )
+    self.direct_norm = norm()
     self.head = FlowHead(cfg.head, cfg.token_width, dtype)
 
   def embed_sink(self, sink_BNc):
@@ -49,48 +65,78 @@ class Talker(nn.Module):
     x_BND = self.frame_in(sink_BNc)
     return x_BND + _lift(self.position_ND + self.sink_type_D[None], 3)
 
-  def embed_block(self, previous, level, started, signals):
+  def embed_block(self, previous, level, started, sink, signals):
     """Builds a frame's block.
 
     Args:
       previous: [..., N, c] tokens of the frame before, noised.
       level: [...] the level of that noise.
       started: [...] bool; False where there is no frame before.
+      sink: tokens of the portrait, broadcastable to `previous`.
       signals: {"audio", "audio_given", "controls"} as Conditions takes them.
 
     Returns:
-      (block [..., P, D], direct [..., D] for `finish`).
+      (block [..., P, D], beside: what reaches the head around the backbone, for
+      `finish`).
     """
     condition = self.conditions(**signals)
-    seen = self.frame_in(previous)
+    flat = condition.reshape(*condition.shape[:-2], -1)
+    patterns_RND = self.patterns_RND.astype(condition.dtype)
+    direct = jnp.einsum("...R,RND->...ND", self.direct(flat), patterns_RND)
+    direct = self.direct_norm(direct)
+    # Unit variance whatever the noise, so that it cannot drown the rest.
+    loudness = jnp.sqrt(1 + jnp.square(level))[..., None, None]
+    seen = self.frame_in(previous / loudness)
     seen += self.level_in(sinusoids(level, self.cfg.width))[..., None, :]
     start = _lift(self.start_ND, seen.ndim)
     frame = jnp.where(started[..., None, None], seen, start)
-    frame += _lift(self.position_ND, seen.ndim)
-    flat = condition.reshape(*condition.shape[:-2], -1)
-    return jnp.concatenate([condition, frame], axis=-2), self.direct(flat)
+    frame += self.beside(sink) + direct + _lift(self.position_ND, seen.ndim)
+    guess = self._guess(previous, level, started, sink)
+    return jnp.concatenate([condition, frame], axis=-2), (direct, guess)
 
-  def finish(self, block, direct):
-    """The backbone's last [..., P, D] -> what the head reads, [..., N, D]."""
-    frame = self.last_norm(block)[..., self.cfg.condition_tokens :, :]
-    return frame + direct[..., None, :]
+  def _guess(self, previous, level, started, sink):
+    """A linear guess of the frame's deviation from that of the last frame.
+
+    A token holds a third as many numbers as the model is wide; carrying the
+    last frame through it, beside portrait and noise, would take the width.
+    """
+    away = jnp.where(started[..., None, None], previous - sink, 0.0)
+    trust = self.trust(sinusoids(level, self.cfg.width))[..., None, :]
+    loudness = 1 + jnp.square(level)[..., None, None]
+    return self.guess((1 + trust) * away / loudness)
+
+  def finish(self, block, beside):
+    """The backbone's last [..., P, D] -> (h [..., N, D], guess [..., N, c])."""
+    direct, guess = beside
+    frame = self.last_norm(block[..., self.cfg.condition_tokens :, :])
+    return frame + direct, guess
 
   def hidden(self, previous_BTNc, level_BT, sink_BNc, signals):
-    """A whole clip at once, teacher-forced: [B T N D] for the head."""
+    """A whole clip at once, teacher-forced: `finish` for [B T]."""
     started_BT = jnp.broadcast_to(
       jnp.arange(level_BT.shape[1])[None] > 0, level_BT.shape
     )
-    x_BTPD, direct_BTD = self.embed_block(
-      previous_BTNc, level_BT, started_BT, signals
+    x_BTPD, beside = self.embed_block(
+      previous_BTNc, level_BT, started_BT, sink_BNc[:, None], signals
     )
-    x_BTPD = self.backbone(x_BTPD, self.embed_sink(sink_BNc))
-    return self.finish(x_BTPD, direct_BTD)
+    anchor_BND = self.embed_sink(sink_BNc)
+    modulator_BTPD = modulator(anchor_BND, beside[0], self.cfg.condition_tokens)
+    x_BTPD = self.backbone(x_BTPD, anchor_BND, modulator_BTPD)
+    return self.finish(x_BTPD, beside)
 
-  def denoise(self, noisy_BNc, time_B, h_BND):
-    """The head: noisy tokens of frames at flow time t -> clean tokens."""
-    return self.head(noisy_BNc, time_B, h_BND)
+  def denoise(self, noisy_BNc, time_B, features):
+    """The head: noisy deviations from the portrait -> clean ones.
+
+    Args:
+      noisy_BNc: deviations of frames, at flow time t.
+      time_B: t.
+      features: what `finish` returned for those frames.
+    """
+    h_BND, guess_BNc = features
+    return guess_BNc + self.head(noisy_BNc, time_B, h_BND)
 
   def __call__(self, previous_BTNc, level_BT, sink_BNc, signals):
     """Touches every parameter once; for initialisation."""
-    h_BTND = self.hidden(previous_BTNc, level_BT, sink_BNc, signals)
-    return self.denoise(previous_BTNc[:, 0], level_BT[:, 0], h_BTND[:, 0])
+    h_BTND, guess_BTNc = self.hidden(previous_BTNc, level_BT, sink_BNc, signals)
+    features = (h_BTND[:, 0], guess_BTNc[:, 0])
+    return self.denoise(previous_BTNc[:, 0], level_BT[:, 0], features)
