@@ -38,7 +38,7 @@ def get_config():
       {"name": "gaze", "kind": "continuous", "size": 2, "drop": 0.3},
       {"name": "emotion", "kind": "categorical", "size": 5, "drop": 0.3},
     ],
-    "history": {"max_level": 1.5, "clean_share": 0.1, "sampling_level": 0.0},
+    "history": {"max_level": 1.5, "clean_share": 0.1, "sampling_level": 1.0},
     "head": {
       "width": 1024,
       "depth": 6,

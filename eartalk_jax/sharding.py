@@ -27,7 +27,8 @@ RULES = (
   # Back from an inner width: that one comes first.
   (r"(out|down|expand)/kernel$", P("tensor", "fsdp")),
   (r"kernel$", P("fsdp", "tensor")),
-  (r"(bias|scale|embedding|null|position|start|type|patterns)$", P()),
+  (r"patterns$", P(None, "fsdp", "tensor")),  # [R, N, D]
+  (r"(bias|scale|embedding|null|position|start|type)$", P()),
   (r"(^|/)(step|count)$", P()),
 )
 

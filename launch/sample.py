@@ -14,7 +14,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.generate import load_generator
 from eartalk_jax.video import writing_video
 from launch import cli
-from launch.runs import tokens_manifest
+from launch.runs import read_config
 
 FPS = 25
 # Of the sound track; the model itself listens at 16 kHz.
@@ -141,7 +141,7 @@ def main(argv=None):
   frames = make_video(
     generator,
     args,
-    lambda: tokens_manifest(args.checkpoint)["categories"],
+    lambda: read_config(args.checkpoint)["categories"],
   )
   print(f"{args.out}: {frames} frames, {frames / FPS:.2f} s")
 

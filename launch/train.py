@@ -73,10 +73,11 @@ def train(config, workdir):
   }
   if jax.process_index() == 0:
     resolved = to_dict(config) | {
+      "categories": dataset.manifest["categories"],
       "fingerprints": {
         "tokenizer": tokenizer.fingerprint,
         "tokens": dataset.fingerprint,
-      }
+      },
     }
     claim_workdir(workdir, resolved, _FREE)
     save_tokenizer(f"{workdir}/tokenizer", tokenizer)

@@ -8,7 +8,13 @@ import sys
 
 import jax
 import pytest
-from tokens import BINS, SHAPE, write_tokenizer, write_tokens
+from tokens import (
+  BINS,
+  CATEGORIES,
+  SHAPE,
+  write_tokenizer,
+  write_tokens,
+)
 
 from configs import base
 from eartalk_jax import objective
@@ -68,6 +74,8 @@ def test_a_run_leaves_all_that_inference_needs(root, tmp_path):
   )
   copied = load_tokenizer(tmp_path / "tokenizer")
   assert copied.fingerprint == saved["fingerprints"]["tokenizer"]
+  # A controls file names categories; a copied run must know them.
+  assert saved["categories"] == CATEGORIES
   lines = read_metrics(tmp_path)
   assert [line["step"] for line in lines] == [1, 2, 3, 4]
   diagnosed = {name for name in lines[1] if name not in lines[0]}
