@@ -38,7 +38,7 @@ def get_config():
       {"name": "gaze", "kind": "continuous", "size": 2, "drop": 0.3},
       {"name": "emotion", "kind": "categorical", "size": 5, "drop": 0.3},
     ],
-    "history": {"max_level": 1.5, "clean_share": 0.1, "sampling_level": 1.0},
+    "history": {"max_level": 1.5, "clean_share": 0.1, "sampling_level": 1.5},
     "head": {
       "width": 1024,
       "depth": 6,
@@ -47,6 +47,7 @@ def get_config():
       "steps": 8,
       "spread": 0.65,
       "shift": 6.0,
+      "temperature": 0.5,
     },
     "dtype": "bfloat16",
     "remat": True,

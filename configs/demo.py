@@ -15,20 +15,20 @@ def get_config():
   model = c.model
   model.latent_shape = (8, 8, 16)
   model.patch = 2
-  model.width, model.depth, model.heads = 192, 4, 3
-  model.window = 8
+  model.width, model.depth, model.heads = 128, 4, 2
+  model.window = 4
   model.audio.bins = 40
   model.audio.tokens = 1
-  model.head.width, model.head.depth, model.head.heads = 192, 2, 3
+  model.head.width, model.head.depth, model.head.heads = 128, 2, 2
   model.head.draws = 1
   model.dtype = "float32"
   model.remat = False
   model.unroll = 4
   c.data.tokens = "runs/demo/tokens/train"
-  c.data.frames = 8
+  c.data.frames = 4
   run = c.run
-  run.steps, run.batch_size = 1_200, 8
-  run.optimizer.peak_lr, run.optimizer.warmup_steps = 1.5e-3, 50
+  run.steps, run.batch_size = 2_000, 16
+  run.optimizer.peak_lr, run.optimizer.warmup_steps = 2e-3, 50
   run.ema_decay = 0.99
   run.log_every, run.save_every, run.diagnose_every = 20, 250, 250
   return c

@@ -22,7 +22,7 @@ def get_config():
   c.data.per_clip, c.data.threads = 1, 1
   c.statistics_pictures = 2_048
   run = c.run
-  run.steps, run.batch_size = 5_000, 8
+  run.steps, run.batch_size = 3_000, 8
   run.optimizer.peak_lr, run.optimizer.warmup_steps = 4e-3, 100
   run.ema_decay = 0.995
   run.log_every, run.save_every, run.diagnose_every = 50, 250, 250

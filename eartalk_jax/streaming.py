@@ -81,13 +81,12 @@ def init(model, weights, sink_BhwC, key_B):
   )
 
 
-def _noise(state, stream, shape):
-  """Noise number `stream` of the frame that each row makes next."""
+def _noise(state):
+  """Noise [B N c] of the frame that each row makes next."""
+  shape = state.previous_BNc.shape[1:]
 
   def draw(key, count):
-    return jax.random.normal(
-      jax.random.fold_in(jax.random.fold_in(key, count), stream), shape
-    )
+    return jax.random.normal(jax.random.fold_in(key, count), shape)
 
   return jax.vmap(draw)(state.key_B, state.count_B)
 
@@ -95,17 +94,16 @@ def _noise(state, stream, shape):
 def hidden(model, weights, state, signals):
   """The backbone on the next block: (what the head reads, new caches)."""
   cfg = model.cfg
-  level = cfg.history.sampling_level
-  previous_BNc = state.previous_BNc
-  if level:
-    noise_BNc = _noise(state, 0, previous_BNc.shape[1:])
-    previous_BNc = previous_BNc + level * noise_BNc
-  level_B = jnp.full(state.count_B.shape, level, jnp.float32)
+  # The past is told to be noisy, which it is not: the model then trusts it
+  # only so far, its own errors die out, and no noise flickers in the frames.
+  level_B = jnp.full(
+    state.count_B.shape, cfg.history.sampling_level, jnp.float32
+  )
   x_BPD, beside = _apply(
     model,
     weights,
     "embed_block",
-    previous_BNc,
+    state.previous_BNc,
     level_B,
     state.count_B > 0,
     state.sink_BNc,
@@ -177,7 +175,7 @@ def step(model, weights, state, signals, steps=None, audio_guidance_B=None):
     scale_B11 = audio_guidance_B[:, None, None]
     return deaf_BNc + scale_B11 * (heard_BNc - deaf_BNc)
 
-  noise_BNc = _noise(state, 1, state.previous_BNc.shape[1:])
+  noise_BNc = cfg.head.temperature * _noise(state)
   away_BNc = flow.sample(
     denoise, noise_BNc, steps or cfg.head.steps, cfg.head.shift
   )

@@ -1,11 +1,14 @@
 """The frame tokenizer: video to latents and back, and its two files.
 
-  DIR/weights.safetensors   the autoencoder's weights, mean and deviation of
-                            each latent channel over the training pictures
+  DIR/weights.safetensors   the autoencoder's weights, the mean of each latent
+                            channel and one deviation for all of them, over the
+                            training pictures
   DIR/tokenizer.json        configuration and fingerprint; written last
 
-Everybody else sees NORMALISED latents: zero mean and unit variance per channel.
-This file is the one place where that is done and undone.
+Everybody else sees NORMALISED latents: zero mean per channel, unit variance
+over all. Not per channel: the objective gives each channel a scale by what it means
+to the picture, and equal errors should stay equally visible. This file is the
+one place where that is done and undone.
 
 Dimension key: B clips, T frames, Y X picture, h w latent grid, C channels.
 """
@@ -29,7 +32,7 @@ from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 
-VERSION = 2
+VERSION = 3
 # Pictures in one compiled call: 64 are slower than 32 on a CPU, per picture.
 _ROWS = 32
 
@@ -42,13 +45,13 @@ class Tokenizer:
     config: TokenizerConfig.
     params: weights of the Autoencoder.
     mean_C: mean of each latent channel before normalisation.
-    std_C: its standard deviation.
+    std: one standard deviation, root mean square over the channels.
   """
 
   config: TokenizerConfig
   params: Any
   mean_C: np.ndarray
-  std_C: np.ndarray
+  std: np.ndarray
 
   # Video frames per latent frame.
   stride = 1
@@ -74,11 +77,11 @@ class Tokenizer:
     mean_BhwC, _ = Autoencoder(self.config).apply(
       {"params": self.params}, pictures_BYX3, method="encode"
     )
-    return (mean_BhwC - self._like(self.mean_C)) / self._like(self.std_C)
+    return (mean_BhwC - self._mean_111C) / self.std
 
   def apply_decode(self, latents_BhwC):
     """Normalised latents -> pictures in [0, 1], [B Y X 3]; pure."""
-    raw_BhwC = latents_BhwC * self._like(self.std_C) + self._like(self.mean_C)
+    raw_BhwC = latents_BhwC * self.std + self._mean_111C
     pictures_BYX3 = Autoencoder(self.config).apply(
       {"params": self.params}, raw_BhwC, method="decode"
     )
@@ -144,8 +147,9 @@ class Tokenizer:
     out_B = np.concatenate(done)
     return out_B.reshape(*clips_BT.shape[:2], *out_B.shape[1:])
 
-  def _like(self, statistic_C):
-    return jnp.asarray(statistic_C, jnp.float32)[None, None, None]
+  @property
+  def _mean_111C(self):
+    return jnp.asarray(self.mean_C, jnp.float32)[None, None, None]
 
 
 def save_tokenizer(directory, tokenizer):
@@ -182,14 +186,14 @@ def load_tokenizer(directory):
   )
   try:
     arrays = load_file(directory / "weights.safetensors")
-    mean_C, std_C = arrays.pop("latent_mean"), arrays.pop("latent_std")
+    mean_C, std = arrays.pop("latent_mean"), arrays.pop("latent_std")
   except (OSError, SafetensorError, KeyError) as error:
     raise damaged from error
   tokenizer = Tokenizer(
     config=from_config(TokenizerConfig, description["config"]),
     params=traverse_util.unflatten_dict(arrays, sep="/"),
     mean_C=mean_C,
-    std_C=std_C,
+    std=std,
   )
   if tokenizer.fingerprint != description["fingerprint"]:
     raise damaged
@@ -218,5 +222,5 @@ def _read_description(directory):
 def _arrays(tokenizer):
   """All numbers of a tokenizer by name, in numpy."""
   arrays = traverse_util.flatten_dict(tokenizer.params, sep="/")
-  arrays |= {"latent_mean": tokenizer.mean_C, "latent_std": tokenizer.std_C}
+  arrays |= {"latent_mean": tokenizer.mean_C, "latent_std": tokenizer.std}
   return {name: np.asarray(array) for name, array in arrays.items()}

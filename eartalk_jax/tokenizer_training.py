@@ -101,14 +101,14 @@ def tokenizer_diagnostics(config):
 
 
 def latent_statistics(raw, batches):
-  """Mean and deviation of each channel over batches of pictures.
+  """Mean of each channel and the deviation of all, over batches of pictures.
 
   Args:
     raw: a Tokenizer that does not normalise (mean 0, deviation 1).
     batches: iterable of uint8 pictures [B Y X 3].
 
   Returns:
-    (mean_C, std_C), float32.
+    (mean_C, std), float32; std is the root mean square over the channels.
   """
   count, total_C, squares_C = 0, 0.0, 0.0
   for pictures_BYX3 in batches:
@@ -118,9 +118,9 @@ def latent_statistics(raw, batches):
     squares_C = squares_C + np.square(latents_BhwC).sum((0, 1, 2))
   mean_C = total_C / count
   variance_C = squares_C / count - np.square(mean_C)
-  # A channel that carries nothing must not become infinite.
-  std_C = np.sqrt(np.maximum(variance_C, 1e-12))
-  return mean_C.astype(np.float32), std_C.astype(np.float32)
+  # Latents that carry nothing must not become infinite.
+  std = np.sqrt(np.maximum(variance_C.mean(), 1e-12))
+  return mean_C.astype(np.float32), std.astype(np.float32)
 
 
 def train_tokenizer(config, objective, run, batches, pictures, workdir):
@@ -157,11 +157,11 @@ def train_tokenizer(config, objective, run, batches, pictures, workdir):
     return None
   _, params = load_ema(workdir)
   params = jax.device_get(params)
-  ones_C = np.ones(config.channels, np.float32)
-  raw = Tokenizer(config, params, mean_C=0 * ones_C, std_C=ones_C)
+  zeros_C = np.zeros(config.channels, np.float32)
+  raw = Tokenizer(config, params, mean_C=zeros_C, std=np.float32(1))
   sample = _take(batches, pictures)
-  mean_C, std_C = latent_statistics(raw, sample)
-  tokenizer = Tokenizer(config, params, mean_C, std_C)
+  mean_C, std = latent_statistics(raw, sample)
+  tokenizer = Tokenizer(config, params, mean_C, std)
   save_tokenizer(pathlib.Path(workdir) / "tokenizer", tokenizer)
   return tokenizer
 

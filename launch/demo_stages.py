@@ -23,15 +23,17 @@ class Plan:
   Attributes:
     seed: of the corpus.
     clips, held_out: clips in all, and those of them that are held out.
-    seconds: length of a clip.
+    seconds, held_out_seconds: length of a clip. Many short ones teach more
+      than few long ones of as many frames: each is another person.
     tokenizer, talker: more flags of the two trainings.
     evaluate: more flags of the evaluation.
   """
 
   seed: int
-  clips: int = 380
+  clips: int = 720
   held_out: int = 40
-  seconds: float = 4.0
+  seconds: float = 2.0
+  held_out_seconds: float = 4.0
   tokenizer: tuple[str, ...] = ()
   talker: tuple[str, ...] = ()
   evaluate: tuple[str, ...] = ()
@@ -80,6 +82,7 @@ def _corpus(out, plan):
   flags = ["--out", out / "corpus", "--seed", plan.seed]
   flags += ["--clips", plan.clips, "--held-out", plan.held_out]
   flags += ["--seconds", plan.seconds]
+  flags += ["--held-out-seconds", plan.held_out_seconds]
   made = out / "corpus" / "held_out"
   return _stage("corpus", "make media files", made, "make_corpus", *flags)
 

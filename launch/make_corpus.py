@@ -2,11 +2,10 @@
 
 import argparse
 import json
-import os
 import pathlib
 
 from data_pipelines.corpus.clips import PARTS, ClipJob, make_clip
-from data_pipelines.pool import run_jobs
+from data_pipelines.pool import cores, run_jobs
 from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
@@ -39,6 +38,11 @@ def _arguments():
     "--seconds", type=float, default=4.0, help="length of a clip (default 4)"
   )
   parser.add_argument(
+    "--held-out-seconds",
+    type=float,
+    help="length of a held-out clip (default: as long as the others)",
+  )
+  parser.add_argument(
     "--held-out",
     type=float,
     default=0.1,
@@ -47,7 +51,7 @@ def _arguments():
   parser.add_argument(
     "--workers",
     type=int,
-    default=len(os.sched_getaffinity(0)),
+    default=cores(),
     help="processes (default: one for each core)",
   )
   return parser.parse_args()
@@ -61,15 +65,21 @@ def _check(args):
       f"--held-out {args.held_out:g}: give a share below 1 or a number up to"
       f" --clips ({args.clips})"
     )
-  if not 0.5 <= args.seconds <= 3600:
-    raise UserError(f"--seconds {args.seconds:g}: give 0.5 to 3600")
+  for flag in ("seconds", "held_out_seconds"):
+    if not 0.5 <= getattr(args, flag) <= 3600:
+      name = flag.replace("_", "-")
+      raise UserError(f"--{name} {getattr(args, flag):g}: give 0.5 to 3600")
   if args.workers < 1 or args.seed < 0:
     raise UserError("--workers must be at least 1 and --seed at least 0")
 
 
 def _claim(root, args):
   """Makes sure that the folder is new or holds this very corpus."""
-  settings = {"seed": args.seed, "seconds": args.seconds}
+  settings = {
+    "seed": args.seed,
+    "seconds": args.seconds,
+    "held_out_seconds": args.held_out_seconds,
+  }
   note = root / "corpus.json"
   try:
     root.mkdir(parents=True, exist_ok=True)
@@ -92,13 +102,16 @@ def _claim(root, args):
 def main():
   """The command."""
   args = _arguments()
+  if args.held_out_seconds is None:
+    args.held_out_seconds = args.seconds
   _check(args)
   root = pathlib.Path(args.out)
   _claim(root, args)
   held = round(args.held_out * (args.clips if args.held_out < 1 else 1))
   counts = dict(zip(PARTS, (args.clips - held, held), strict=True))
+  seconds = dict(zip(PARTS, (args.seconds, args.held_out_seconds), strict=True))
   jobs = [
-    ClipJob(str(root), args.seed, part, i, args.seconds)
+    ClipJob(str(root), args.seed, part, i, seconds[part])
     for part, count in counts.items()
     for i in range(count)
   ]

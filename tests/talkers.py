@@ -29,9 +29,16 @@ TINY = TalkerConfig(
     ControlConfig("pose", "continuous", 3, 0.3),
     ControlConfig("emotion", "categorical", 4, 0.3),
   ),
-  history=HistoryConfig(max_level=1.0, clean_share=0.1, sampling_level=0.0),
+  history=HistoryConfig(max_level=1.0, clean_share=0.1, sampling_level=0.5),
   head=FlowHeadConfig(
-    width=16, depth=1, heads=2, draws=2, steps=3, spread=0.5, shift=3.0
+    width=16,
+    depth=1,
+    heads=2,
+    draws=2,
+    steps=3,
+    spread=0.5,
+    shift=3.0,
+    temperature=0.7,
   ),
   dtype="float32",
   remat=False,

@@ -32,9 +32,7 @@ def generator():
   )
   pictures = jnp.zeros((1, 32, 32, 3))
   decoder = Autoencoder(config).init(jax.random.key(0), pictures)["params"]
-  tokenizer = Tokenizer(
-    config, decoder, np.zeros(2, np.float32), np.ones(2, np.float32)
-  )
+  tokenizer = Tokenizer(config, decoder, np.zeros(2, np.float32), np.float32(1))
   return generate.Generator(model, streaming.prepare(params), tokenizer, 0)
 
 

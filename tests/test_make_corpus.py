@@ -41,6 +41,11 @@ def films(root):
   return {p: p.stat().st_mtime_ns for p in root.glob("*/*.mp4")}
 
 
+def probe_seconds(film):
+  with av.open(str(film)) as opened:
+    return opened.duration / av.time_base
+
+
 @pytest.fixture
 def corpus(tmp_path, run):
   run(tmp_path)
@@ -67,6 +72,13 @@ def test_a_share_of_the_clips_is_held_out(tmp_path, run):
   run(tmp_path, clips=4, **{"held-out": 0.25})
   assert len(list(tmp_path.glob("train/*.mp4"))) == 3
   assert len(list(tmp_path.glob("held_out/*.mp4"))) == 1
+
+
+def test_held_out_clips_have_a_length_of_their_own(tmp_path, run):
+  run(tmp_path, **{"held-out-seconds": 1.0})
+  lengths = {film.parent.name: probe_seconds(film) for film in films(tmp_path)}
+  assert lengths["train"] == pytest.approx(0.5, abs=0.1)
+  assert lengths["held_out"] == pytest.approx(1.0, abs=0.1)
 
 
 def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, run):
@@ -98,6 +110,7 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, run):
     ({"clips": 0}, "--clips"),
     ({"held-out": 9}, "--held-out"),
     ({"seconds": 0.01}, "--seconds"),
+    ({"held-out-seconds": 0.01}, "--held-out-seconds"),
     ({"workers": 0}, "--workers"),
   ],
 )

@@ -1,5 +1,6 @@
 """Streaming: equal to the whole pass, in any chunks, row by row."""
 
+import dataclasses
 import functools
 
 import jax
@@ -45,7 +46,7 @@ def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(setup):
   whole_BTND, guesses_BTNc = model.apply(
     {"params": params},
     previous_BTNc,
-    jnp.zeros(tokens_BTNc.shape[:2]),
+    jnp.full(tokens_BTNc.shape[:2], model.cfg.history.sampling_level),
     to_tokens(batch["sink_BhwC"], model.cfg.patch),
     objective.signals_of(batch),
     method="hidden",
@@ -117,6 +118,20 @@ def test_the_seed_decides_the_frames(setup):
   np.testing.assert_array_equal(runs[0], runs[1])
   np.testing.assert_array_equal(runs[0][0], runs[2][0])
   assert jnp.any(runs[0][1] != runs[2][1])
+
+
+def test_at_temperature_zero_nothing_is_random(setup):
+  _, _, params, batch, by_frame = setup
+  head = dataclasses.replace(talkers.TINY.head, temperature=0.0)
+  model, _ = talkers.talker(head=head)
+  weights = streaming.prepare(params)
+  one, other = (
+    _run(
+      model, weights, _open(model, weights, batch["sink_BhwC"], seeds), by_frame
+    )[1]
+    for seeds in ([0, 1], [2, 3])
+  )
+  np.testing.assert_array_equal(one, other)
 
 
 def test_guidance_one_is_no_guidance_and_two_is_not(setup):

@@ -17,8 +17,8 @@ from eartalk_jax.tokenizer import Tokenizer
 
 @pytest.fixture(scope="module")
 def tokenizer():
-  ones_C = np.ones(CONFIG.channels, np.float32)
-  return Tokenizer(CONFIG, random_params(), 0 * ones_C, ones_C)
+  zeros_C = np.zeros(CONFIG.channels, np.float32)
+  return Tokenizer(CONFIG, random_params(), zeros_C, np.float32(1))
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_a_damaged_shard_is_made_again(tmp_path, frames, tokenizer):
 
 def test_other_weights_or_pictures_are_refused(tmp_path, frames, tokenizer):
   tokenize(frames, tokenizer, tmp_path / "tokens")
-  other = dataclasses.replace(tokenizer, std_C=2 * tokenizer.std_C)
+  other = dataclasses.replace(tokenizer, std=2 * tokenizer.std)
   with pytest.raises(UserError, match="stale: tokenizer was"):
     tokenize(frames, other, tmp_path / "tokens")
   fewer = write_frames(tmp_path / "fewer", [[3]])

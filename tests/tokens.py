@@ -90,8 +90,6 @@ def write_tokenizer(directory, seed=0):
   params = Autoencoder(config).init(jax.random.key(seed), picture_BYX3)[
     "params"
   ]
-  tokenizer = Tokenizer(
-    config, params, np.zeros(3, np.float32), np.ones(3, np.float32)
-  )
+  tokenizer = Tokenizer(config, params, np.zeros(3, np.float32), np.float32(1))
   save_tokenizer(directory, tokenizer)
   return tokenizer

@@ -8,7 +8,7 @@ Dimension key: K points; stacks of points [M K 2] are welcome everywhere.
 
 import numpy as np
 
-_MAX_YAW, _MAX_PITCH, _MAX_ROLL = np.radians((26.0, 18.0, 16.0))
+_MAX_YAW, _MAX_PITCH, _MAX_ROLL = np.radians((18.0, 14.0, 9.0))
 _PIVOT = np.array([0.0, -0.7, -0.25])
 _DEPTH = 0.72
 _CURVE = 1 / np.array([0.88, 1.2])

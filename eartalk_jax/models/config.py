@@ -60,7 +60,8 @@ class HistoryConfig:
   Attributes:
     max_level: levels are uniform in [0, max_level] in training, one per frame.
     clean_share: share of frames left clean in training.
-    sampling_level: the fixed level used while streaming.
+    sampling_level: the level that the model is told while streaming, where
+      nothing is added: how little it trusts its own past.
   """
 
   max_level: float
@@ -79,6 +80,8 @@ class FlowHeadConfig:
     spread: typical deviation of a frame from its portrait, in latent units:
       the head models (frame - portrait) / spread.
     shift: of the flow's times towards noise, see `flow.shifted`.
+    temperature: scale of the noise that sampling starts from; 1 draws from the
+      learned distribution, less shows its middle: steadier, less varied.
   """
 
   width: int
@@ -88,6 +91,7 @@ class FlowHeadConfig:
   steps: int
   spread: float
   shift: float
+  temperature: float
 
 
 @dataclasses.dataclass(frozen=True)
