@@ -6,9 +6,9 @@
   DIR/tokenizer.json        configuration and fingerprint; written last
 
 Everybody else sees NORMALISED latents: zero mean per channel, unit variance
-over all. Not per channel: the objective gives each channel a scale by what it means
-to the picture, and equal errors should stay equally visible. This file is the
-one place where that is done and undone.
+over all. Not per channel: the objective gives each channel a scale by what it
+means to the picture, and equal errors should stay equally visible. This file
+is the one place where that is done and undone.
 
 Dimension key: B clips, T frames, Y X picture, h w latent grid, C channels.
 """
