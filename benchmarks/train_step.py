@@ -42,6 +42,13 @@ def random_batch(cfg, rows, frames):
     "audio_BTF": normal(*shape_BT, cfg.audio.features),
     "audio_given_BT": jnp.ones(shape_BT, bool),
     "controls": controls,
+    "sink_controls": {
+      name: {
+        "value_BK": control["value_BTK"][:, 0],
+        "given_B": control["given_BT"][:, 0],
+      }
+      for name, control in controls.items()
+    },
   }
 
 

@@ -47,7 +47,7 @@ def get_config():
       "steps": 8,
       "spread": 0.65,
       "shift": 6.0,
-      "temperature": 0.5,
+      "temperature": 0.25,
     },
     "dtype": "bfloat16",
     "remat": True,

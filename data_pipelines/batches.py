@@ -18,7 +18,7 @@ from eartalk_jax.config import nearest, to_dict
 from eartalk_jax.errors import UserError
 
 # Raise it when the same seed begins to give other samples.
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,7 +112,8 @@ class TalkerBatches:
 
     Each is {"latents_BThwC", "sink_BhwC", "audio_BTF" float32,
     "audio_given_BT" bool, "controls": {name: {"value_BTK" float32,
-    "given_BT" bool}}}, with the rows of this process.
+    "given_BT" bool}}, "sink_controls": {name: {"value_BK" float32,
+    "given_B" bool}}}, with the rows of this process.
     """
     rows = _Rows(self._samples, self._batch, self._rows, self._offset)
     options = grain.ReadOptions(

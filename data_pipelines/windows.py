@@ -12,6 +12,9 @@ import numpy as np
 
 from eartalk_jax.audio import frame_context
 
+# Share of windows in which nothing is known of the portrait but its picture.
+_UNKNOWN_SINK = 0.2
+
 
 @dataclasses.dataclass(frozen=True)
 class Cut(grain.transforms.RandomMap):
@@ -45,6 +48,7 @@ class Cut(grain.transforms.RandomMap):
         control.name: self._control(clip, control, window, rng)
         for control in self.controls
       },
+      "sink_controls": self._sink_controls(clip, sink, rng),
     }
     return (clip["clip_id"], start), sample
 
@@ -56,6 +60,17 @@ class Cut(grain.transforms.RandomMap):
       mel_TAF[first:last], self.audio.past, self.audio.ahead
     )
     return context_TF[start - first :][: self.frames]
+
+  def _sink_controls(self, clip, sink, rng):
+    """Those of the portrait; often unknown, as those of a photograph are."""
+    known = rng.random() >= _UNKNOWN_SINK
+    found = {}
+    for control in self.controls:
+      given = np.bool_(known and clip[f"has/{control.name}"])
+      value_K = clip[f"tracks/{control.name}"][sink]
+      value_K = np.where(given, value_K, np.float32(0))
+      found[control.name] = {"value_BK": value_K, "given_B": given}
+    return found
 
   def _control(self, clip, control, window, rng):
     given_T = keep(self.frames, control.drop, rng)

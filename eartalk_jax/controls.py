@@ -9,6 +9,9 @@ given": the model decides. A value is a list of numbers (or one number for a
 control of size 1), or the name of a category. Numbers lie in [-1, 1], those of
 blink in [0, 1].
 
+A portrait file says what is known of the portrait itself, in the same values
+without frames: {"pose": [0.1, 0, 0], "emotion": "neutral"}.
+
 Dimension key:  T frames, K numbers of a control.
 """
 
@@ -41,6 +44,20 @@ def read_controls(path, controls, categories, frames):
       the model or the video does not have.
   """
   return parse_controls(_load(path), controls, categories, frames, path)
+
+
+def read_portrait(path, controls, categories):
+  """Reads a portrait file: {name: (value_1K, given_1)}, one row.
+
+  Raises:
+    UserError: as `read_controls`.
+  """
+  known = _load(path)
+  if not isinstance(known, dict):
+    raise UserError(f"{path}: an object {{control: value}} is needed")
+  wishes = {name: {"0": value} for name, value in known.items()}
+  values, given = parse_controls(wishes, controls, categories, 1, path)
+  return {name: (values[name], given[name]) for name in values}
 
 
 def parse_controls(wishes, controls, categories, frames, source="controls"):

@@ -90,6 +90,7 @@ class Generator:
     mel_BTAF,
     controls=None,
     given=None,
+    portrait_controls=None,
     seeds=None,
     audio_guidance=1.0,
     steps=None,
@@ -104,6 +105,8 @@ class Generator:
         that is not named is not given.
       given: {name: bool_BT}; where False, the control is not given. True
         everywhere for names it leaves out.
+      portrait_controls: {name: (value_BK, given_B)}: what is known of the
+        portraits themselves, their pose say; faces come out better with it.
       seeds: one int for each stream; 0, 1, ... unless given.
       audio_guidance: 1 is none; more follows the audio harder, at twice the
         work.
@@ -121,10 +124,12 @@ class Generator:
     seeds = range(rows) if seeds is None else seeds
     controls, given = controls or {}, given or {}
     specs = {control.name: control for control in self.config.controls}
-    for name in {**controls, **given}:
+    portrait_controls = portrait_controls or {}
+    for name in {**controls, **given, **portrait_controls}:
       if name not in specs:
         raise UserError(f"unknown control {name!r}; {nearest(name, specs)}")
-    state = self._open(portraits_BYX3, np.asarray(seeds, np.uint32))
+    seeds = np.asarray(seeds, np.uint32)
+    state = self._open(portraits_BYX3, seeds, portrait_controls)
     audio = self.config.audio
     guidance_B = None
     if audio_guidance != 1.0:
@@ -156,13 +161,33 @@ class Generator:
       yield np.moveaxis(np.asarray(frames_TBYX3)[:frames], 0, 1)
       start += frames
 
-  def _open(self, portraits_BYX3, seeds):
+  def _open(self, portraits_BYX3, seeds, known):
+    rows = len(portraits_BYX3)
     latents_BhwC = self.tokenizer.encode(portraits_BYX3[:, None])[:, 0]
     key_B = jax.vmap(jax.random.key)(seeds)
     stream = streaming.init(
-      self.model, self.weights, jnp.asarray(latents_BhwC), key_B
+      self.model,
+      self.weights,
+      jnp.asarray(latents_BhwC),
+      key_B,
+      self._portrait_signals(known, rows),
     )
-    return stream, self.tokenizer.init_decode(len(portraits_BYX3))
+    return stream, self.tokenizer.init_decode(rows)
+
+  def _portrait_signals(self, known, rows):
+    controls = {}
+    for spec in self.config.controls:
+      value_BK, given_B = known.get(spec.name, (None, None))
+      if value_BK is not None:
+        value_BK = np.asarray(value_BK)[:, None]
+        given_B = np.asarray(given_B)[:, None]
+      signal = _control_signal(spec, value_BK, given_B, slice(0, 1), rows)
+      controls[spec.name] = {name: x[:, 0] for name, x in signal.items()}
+    return {
+      "audio": np.zeros((rows, self.config.audio.features), np.float32),
+      "audio_given": np.zeros(rows, bool),
+      "controls": controls,
+    }
 
   @functools.cached_property
   def _chunk(self):

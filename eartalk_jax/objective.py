@@ -31,9 +31,10 @@ def init_params(model):
   tokens_BTNc = jnp.zeros((1, 1, cfg.tokens, cfg.token_width))
 
   def init(key):
-    return model.init(key, tokens_BTNc, one, tokens_BTNc[:, 0], signals)[
-      "params"
-    ]
+    portrait = jax.tree.map(lambda x: x[:, 0], signals)
+    sink_BNc = tokens_BTNc[:, 0]
+    variables = model.init(key, tokens_BTNc, one, sink_BNc, portrait, signals)
+    return variables["params"]
 
   return init
 
@@ -50,6 +51,19 @@ def signals_of(batch):
     "controls": {
       name: {"value": control["value_BTK"], "given": control["given_BT"]}
       for name, control in batch["controls"].items()
+    },
+  }
+
+
+def portrait_signals(batch):
+  """What the batch knows of its portraits: controls, never the audio."""
+  audio_BF = batch["audio_BTF"][:, 0]
+  return {
+    "audio": jnp.zeros_like(audio_BF),
+    "audio_given": jnp.zeros(audio_BF.shape[:1], bool),
+    "controls": {
+      name: {"value": control["value_BK"], "given": control["given_B"]}
+      for name, control in batch["sink_controls"].items()
     },
   }
 
@@ -85,6 +99,7 @@ def _hidden(model, params, batch, key):
     previous_BTNc,
     level_BT,
     sink_BNc,
+    portrait_signals(batch),
     signals_of(batch),
     method="hidden",
   )

@@ -19,11 +19,13 @@ class Order:
     portrait_YX3: of whom.
     mel_TAF: what is said.
     controls: {name: value_TK}; what is absent is not given.
+    portrait_controls: {name: value_K} of the portrait itself; the same.
   """
 
   portrait_YX3: np.ndarray
   mel_TAF: np.ndarray
   controls: dict
+  portrait_controls: dict
 
 
 def generate(generator, orders, seed, what):
@@ -46,6 +48,7 @@ def generate(generator, orders, seed, what):
     np.stack([_longer(o.mel_TAF, longest, SILENCE) for o in orders]),
     controls,
     given,
+    _of_portraits(orders, names),
     seeds=[seed + index for index in range(len(orders))],
   )
   frames = []
@@ -70,6 +73,19 @@ def _column(orders, name, frames):
   return value_BTK, given_BT
 
 
+def _of_portraits(orders, names):
+  """What is known of the portraits: {name: (value_BK, given_B)}."""
+  known = {}
+  for name in names:
+    rows = [order.portrait_controls.get(name) for order in orders]
+    given_B = np.array([row is not None for row in rows])
+    if given_B.any():
+      size = len(next(row for row in rows if row is not None))
+      rows = [np.zeros(size) if row is None else row for row in rows]
+      known[name] = np.stack(rows).astype(np.float32), given_B
+  return known
+
+
 def _longer(mel_TAF, frames, fill):
   missing = frames - len(mel_TAF)
   return np.pad(mel_TAF, ((0, missing), (0, 0), (0, 0)), constant_values=fill)
@@ -84,10 +100,21 @@ def known_controls(generator, clip):
   }
 
 
+def known_portrait(generator, clip):
+  """The same tracks where the portrait was taken: {name: value_K}."""
+  names = known_controls(generator, clip)
+  return {name: clip.portrait_tracks[name] for name in names}
+
+
 def own_orders(generator, clips):
   """Each clip again: own portrait, own speech, own controls."""
   return [
-    Order(clip.portrait_YX3, clip.mel_TAF, known_controls(generator, clip))
+    Order(
+      clip.portrait_YX3,
+      clip.mel_TAF,
+      known_controls(generator, clip),
+      known_portrait(generator, clip),
+    )
     for clip in clips
   ]
 
@@ -110,7 +137,8 @@ def wrong_audio_orders(generator, clips):
       name: value_TK[: len(mel_TAF)]
       for name, value_TK in known_controls(generator, clip).items()
     }
-    orders.append(Order(clip.portrait_YX3, mel_TAF, controls))
+    known = known_portrait(generator, clip)
+    orders.append(Order(clip.portrait_YX3, mel_TAF, controls, known))
   return orders
 
 
@@ -157,7 +185,9 @@ def _long_stream(generator, clips, frames):
     name: _closed(value_TK[swing_T], tenth)
     for name, value_TK in known_controls(generator, clips[0]).items()
   }
-  order = Order(clips[0].portrait_YX3, _closed(mel_TAF, tenth), controls)
+  known = known_portrait(generator, clips[0])
+  mel_TAF = _closed(mel_TAF, tenth)
+  order = Order(clips[0].portrait_YX3, mel_TAF, controls, known)
   return LongStream(order, _closed(mouth_TK, tenth))
 
 

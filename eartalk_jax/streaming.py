@@ -1,7 +1,7 @@
 """Streaming: one frame at a time, at the same cost for ever.
 
   weights = prepare(params)
-  state = init(model, weights, sink_BhwC, key_B)
+  state = init(model, weights, sink_BhwC, key_B, portrait)
   state, latent_BhwC = step(model, weights, state, signals)
 
 The state is an explicit frozen pytree. Rows of a batch are independent streams,
@@ -31,6 +31,7 @@ class StreamState:
     previous_BNc: tokens of the last frame.
     sink_BNc: tokens of the portrait.
     anchor_BND: the portrait's embedding, for the adaptive norms.
+    portrait_BE: its own conditions, embedded (E numbers).
     caches: one LayerCache for each layer.
     key_B: the randomness of each stream; never changes.
   """
@@ -39,6 +40,7 @@ class StreamState:
   previous_BNc: jax.Array
   sink_BNc: jax.Array
   anchor_BND: jax.Array
+  portrait_BE: jax.Array
   caches: tuple[sfa.LayerCache, ...]
   key_B: jax.Array
 
@@ -53,7 +55,7 @@ def _apply(model, weights, method, *args):
   return model.apply({"params": weights["rest"]}, *args, method=method)
 
 
-def init(model, weights, sink_BhwC, key_B):
+def init(model, weights, sink_BhwC, key_B, portrait):
   """Opens streams from portraits.
 
   Args:
@@ -61,6 +63,7 @@ def init(model, weights, sink_BhwC, key_B):
     weights: from `prepare`.
     sink_BhwC: normalised latents of the portraits.
     key_B: one random key for each stream.
+    portrait: what is known of the portraits, as `Conditions` takes it, [B ...].
   """
   cfg = model.cfg
   sink_BNc = to_tokens(sink_BhwC, cfg.patch)
@@ -76,6 +79,7 @@ def init(model, weights, sink_BhwC, key_B):
     previous_BNc=jnp.zeros_like(sink_BNc),
     sink_BNc=sink_BNc,
     anchor_BND=anchor_BND,
+    portrait_BE=_apply(model, weights, "embed_portrait", portrait),
     caches=tuple(caches),
     key_B=key_B,
   )
@@ -107,6 +111,7 @@ def hidden(model, weights, state, signals):
     level_B,
     state.count_B > 0,
     state.sink_BNc,
+    state.portrait_BE,
     signals,
   )
   modulator_BPD = modulator(state.anchor_BND, beside[0], cfg.condition_tokens)

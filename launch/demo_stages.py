@@ -138,6 +138,7 @@ def _sample(out):
   flags += ["--portrait", where / "portrait.png"]
   flags += ["--audio", where / "speech.mp4"]
   flags += ["--controls", where / "controls.json"]
+  flags += ["--portrait-controls", where / "portrait.json"]
   made = out / "sample.mp4"
   return _stage(
     "sample",
@@ -178,7 +179,7 @@ def _config(name):
 
 
 def prepare_sample(out):
-  """Writes portrait, speech and controls for the video of the demo.
+  """Writes portrait, speech and their controls for the video of the demo.
 
   They are of the first held-out clip: the speech is its media file, the
   portrait its calmest frame.
@@ -192,12 +193,19 @@ def prepare_sample(out):
   where.mkdir(exist_ok=True)
   calm_T = np.abs(clip["tracks/pose"]).sum(1)
   calm_T = calm_T + clip["tracks/mouth"][:, 0] + clip["tracks/blink"][:, 0]
+  calm = int(calm_T.argmin())
   with files.replacing(where / "portrait.png") as temporary:
-    Image.fromarray(clip["frames"][calm_T.argmin()]).save(temporary, "PNG")
+    Image.fromarray(clip["frames"][calm]).save(temporary, "PNG")
   speech = where / "speech.mp4"
   speech.unlink(missing_ok=True)
   speech.symlink_to((out / "corpus/held_out" / clip["source"]).resolve())
   emotions = dataset.manifest["categories"]["emotion"]
+  known = {
+    name: np.clip(clip[f"tracks/{name}"][calm], -1, 1).astype(float).tolist()
+    for name in ("pose", "blink", "gaze")
+  }
+  known["emotion"] = emotions[int(clip["tracks/emotion"][calm, 0])]
+  files.write_text(where / "portrait.json", json.dumps(known))
   controls = demo_controls(len(clip["frames"]), emotions)
   files.write_text(where / "controls.json", json.dumps(controls))
 

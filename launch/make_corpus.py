@@ -12,8 +12,8 @@ from eartalk_jax.errors import UserError
 from launch import cli
 
 _EXAMPLE = """example:
-  python -m launch.make_corpus --out data/corpus --clips 380 --held-out 40 \\
-    --seed 3
+  python -m launch.make_corpus --out data/corpus --clips 720 --held-out 40 \\
+    --seconds 2 --held-out-seconds 4 --seed 3
 
 DIR/train and DIR/held_out get clip_0000.mp4, ... each with its
 clip_0000.truth.json: mouth, pose, blink, gaze and emotion per frame and the

@@ -8,7 +8,7 @@ import numpy as np
 from data_pipelines.portrait import load_portrait
 from data_pipelines.speech import count_frames, stream_mel, stream_samples
 from eartalk_jax.compilation import use_compile_cache
-from eartalk_jax.controls import read_controls
+from eartalk_jax.controls import read_controls, read_portrait
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 from eartalk_jax.generate import load_generator
@@ -30,7 +30,8 @@ controls file (JSON), frames counted from 0 at 25 a second:
    "blink":   {"20": 1, "24": null}}
 A value holds until the next key of its control; null, and every frame before
 the first key, leaves it to the model. Pose is yaw, pitch, roll, gaze is x, y,
-all in [-1, 1]; blink is in [0, 1]; categories go by name.
+all in [-1, 1]; blink is in [0, 1]; categories go by name. What is known of the
+portrait is said without frames: {"pose": [0.3, 0, 0], "emotion": "neutral"}
 """
 
 
@@ -50,11 +51,17 @@ def make_video(generator, args, categories):
     controls, given = read_controls(
       args.controls, generator.config.controls, categories(), frames
     )
+  known = {}
+  if args.portrait_controls:
+    known = read_portrait(
+      args.portrait_controls, generator.config.controls, categories()
+    )
   chunks = generator.generate(
     portrait_YX3[None],
     (mel_TAF[None] for mel_TAF in stream_mel(args.audio, generator.mel_bins)),
     {name: value_TK[None] for name, value_TK in controls.items()},
     {name: given_T[None] for name, given_T in given.items()},
+    known,
     seeds=[args.seed],
     audio_guidance=args.audio_guidance,
     steps=args.steps,
@@ -107,6 +114,11 @@ def _arguments(argv):
   add("--audio", required=True, help="WAV, MP4 or any file with sound")
   add("--out", required=True, help="the mp4 file to make")
   add("--controls", help="JSON file, see below")
+  add(
+    "--portrait-controls",
+    help="JSON file: pose, emotion, ... of the portrait itself, as far as "
+    "known; faces turn better with it, see below",
+  )
   add("--seed", type=int, default=0, help="of the noise (default 0)")
   add(
     "--audio-guidance",
@@ -132,10 +144,10 @@ def _arguments(argv):
 def main(argv=None):
   """The command."""
   args = _arguments(argv)
-  for name in ("portrait", "audio", "controls"):
-    path = getattr(args, name)
+  for name in ("portrait", "audio", "controls", "portrait_controls"):
+    path, flag = getattr(args, name), name.replace("_", "-")
     if path and not pathlib.Path(path).is_file():
-      raise UserError(f"--{name} {path}: there is no such file")
+      raise UserError(f"--{flag} {path}: there is no such file")
   use_compile_cache()
   generator = load_generator(args.checkpoint)
   frames = make_video(

@@ -112,11 +112,13 @@ class FakeGenerator:
     mel_BTAF,
     controls=None,
     given=None,
+    portrait_controls=None,
     seeds=None,
     audio_guidance=1.0,
     steps=None,
     chunk=25,
   ):
+    self.portrait_controls = portrait_controls
     self.calls.append((controls, given, seeds, audio_guidance, steps))
     pieces = [mel_BTAF] if hasattr(mel_BTAF, "shape") else mel_BTAF
     start = 0

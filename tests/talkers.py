@@ -83,4 +83,14 @@ def batch(cfg=TINY, rows=2, frames=11, seed=0):
         "given_BT": jnp.asarray(rng.random(shape_BT) < 0.7),
       },
     },
+    "sink_controls": {
+      "pose": {
+        "value_BK": normal(rows, 3),
+        "given_B": jnp.arange(rows) % 2 == 0,
+      },
+      "emotion": {
+        "value_BK": jnp.asarray(emotion[:, 0], jnp.float32),
+        "given_B": jnp.arange(rows) % 2 == 1,
+      },
+    },
   }

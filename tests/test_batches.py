@@ -40,9 +40,11 @@ def take(loader, start, count):
 
 
 def flat(batch):
-  leaves = {k: v for k, v in batch.items() if k != "controls"}
+  leaves = {k: v for k, v in batch.items() if "controls" not in k}
   for name, control in batch["controls"].items():
     leaves |= {f"{name}/{k}": v for k, v in control.items()}
+  for name, control in batch["sink_controls"].items():
+    leaves |= {f"sink/{name}/{k}": v for k, v in control.items()}
   return leaves
 
 
@@ -67,6 +69,12 @@ def test_a_batch_has_the_promised_shapes_and_types(dataset):
     "blink/given_BT": ((4, FRAMES), bool),
     "emotion/value_BTK": ((4, FRAMES, 1), np.float32),
     "emotion/given_BT": ((4, FRAMES), bool),
+    "sink/pose/value_BK": ((4, 3), np.float32),
+    "sink/pose/given_B": ((4,), bool),
+    "sink/blink/value_BK": ((4, 1), np.float32),
+    "sink/blink/given_B": ((4,), bool),
+    "sink/emotion/value_BK": ((4, 1), np.float32),
+    "sink/emotion/given_B": ((4,), bool),
   }
   found = {name: (a.shape, a.dtype) for name, a in batch.items()}
   assert found == expected
@@ -125,6 +133,17 @@ def test_windows_are_cut_where_the_id_says_and_sinks_elsewhere(dataset):
       length = lengths[int(clip.removeprefix("clip"))]
       assert 0 <= sink < length
       assert length == FRAMES or sink not in frames
+
+
+def test_the_sinks_controls_are_those_of_its_frame_or_unknown(dataset):
+  given = []
+  for batch in take(batches(dataset), 0, 20):
+    sink_B = batch["sink_BhwC"][:, 0, 0, 0]
+    pose = batch["sink_controls"]["pose"]
+    expected_BK = np.where(pose["given_B"], sink_B % 3, 0)[:, None]
+    np.testing.assert_array_equal(pose["value_BK"], expected_BK.repeat(3, 1))
+    given += list(pose["given_B"])
+  assert 0.5 < np.mean(given) < 1
 
 
 def test_audio_sees_beyond_the_window_and_silence_beyond_the_clip(dataset):

@@ -46,6 +46,17 @@ def inputs():
   }
 
 
+def test_what_is_known_of_a_portrait_changes_that_stream_alone(
+  generator, inputs
+):
+  pose = np.full((2, 3), 0.9, np.float32)
+  known = {"pose": (pose, np.array([True, False]))}
+  one = _video(generator, inputs)
+  other = _video(generator, inputs, portrait_controls=known)
+  assert (one[0] != other[0]).any()
+  np.testing.assert_array_equal(one[1], other[1])
+
+
 def _video(generator, inputs, **changes):
   return np.concatenate(
     list(generator.generate(**{**inputs, **changes})), axis=1

@@ -57,6 +57,20 @@ def test_a_control_changes_the_picture_from_its_frame_on(tmp_path):
   assert brow_T[10:20].min() > 230
 
 
+def test_what_is_known_of_the_portrait_reaches_the_generator(tmp_path):
+  generator = FakeGenerator()
+  path = tmp_path / "portrait.json"
+  path.write_text(json.dumps({"pose": [0.5, 0, 0], "emotion": "sad"}))
+  run(tmp_path, generator, flags=["--portrait-controls", str(path)])
+  known = generator.portrait_controls
+  np.testing.assert_array_equal(known["pose"][0], [[0.5, 0, 0]])
+  np.testing.assert_array_equal(known["emotion"][0], [[2]])
+  assert known["pose"][1].tolist() == [True]
+  path.write_text(json.dumps({"posse": [0, 0, 0]}))
+  with pytest.raises(UserError, match="did you mean 'pose'"):
+    run(tmp_path, flags=["--portrait-controls", str(path)])
+
+
 def test_what_the_flags_say_reaches_the_generator(tmp_path):
   generator = FakeGenerator()
   flags = ["--seed", "7", "--audio-guidance", "2", "--steps", "3"]

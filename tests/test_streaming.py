@@ -24,9 +24,10 @@ def setup():
   return model, streaming.prepare(params), params, batch, by_frame
 
 
-def _open(model, weights, sink_BhwC, seeds):
+def _open(model, weights, batch, seeds):
   keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-  return streaming.init(model, weights, sink_BhwC, keys)
+  portrait = objective.portrait_signals(batch)
+  return streaming.init(model, weights, batch["sink_BhwC"], keys, portrait)
 
 
 def _run(model, weights, state, frames, **options):
@@ -48,10 +49,11 @@ def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(setup):
     previous_BTNc,
     jnp.full(tokens_BTNc.shape[:2], model.cfg.history.sampling_level),
     to_tokens(batch["sink_BhwC"], model.cfg.patch),
+    objective.portrait_signals(batch),
     objective.signals_of(batch),
     method="hidden",
   )
-  state = _open(model, weights, batch["sink_BhwC"], [0, 1])
+  state = _open(model, weights, batch, [0, 1])
   hidden = jax.jit(functools.partial(streaming.hidden, model))
   for i, signals in enumerate(by_frame):
     state = state.replace(previous_BNc=previous_BTNc[:, i])
@@ -69,7 +71,7 @@ def test_a_control_changed_at_a_frame_changes_nothing_before_it(setup):
     **changed[5],
     "controls": {**changed[5]["controls"], "pose": pose},
   }
-  state = _open(model, weights, batch["sink_BhwC"], [0, 1])
+  state = _open(model, weights, batch, [0, 1])
   _, before = _run(model, weights, state, by_frame)
   _, after = _run(model, weights, state, changed)
   np.testing.assert_array_equal(before[:, :5], after[:, :5])
@@ -78,18 +80,18 @@ def test_a_control_changed_at_a_frame_changes_nothing_before_it(setup):
 
 def test_rows_of_different_ages_are_independent_streams(setup):
   model, weights, _, batch, by_frame = setup
-  state = _open(model, weights, batch["sink_BhwC"], [7, 8])
+  state = _open(model, weights, batch, [7, 8])
   _, together = _run(model, weights, state, by_frame[:6])
 
   def row(tree, index):
     return jax.tree.map(lambda x: x[index : index + 1], tree)
 
   # Row 1 starts three frames late, beside an older row 0.
-  first = _open(model, weights, batch["sink_BhwC"][:1], [7])
+  first = _open(model, weights, jax.tree.map(lambda x: x[:1], batch), [7])
   first, _ = _run(
     model, weights, first, [row(signals, 0) for signals in by_frame[:3]]
   )
-  late = _open(model, weights, batch["sink_BhwC"][1:], [8])
+  late = _open(model, weights, jax.tree.map(lambda x: x[1:], batch), [8])
   joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, late)
   mixed = [
     jax.tree.map(
@@ -110,7 +112,7 @@ def test_the_seed_decides_the_frames(setup):
     _run(
       model,
       weights,
-      _open(model, weights, batch["sink_BhwC"], seeds),
+      _open(model, weights, batch, seeds),
       by_frame[:2],
     )[1]
     for seeds in ([0, 1], [0, 1], [0, 2])
@@ -126,9 +128,7 @@ def test_at_temperature_zero_nothing_is_random(setup):
   model, _ = talkers.talker(head=head)
   weights = streaming.prepare(params)
   one, other = (
-    _run(
-      model, weights, _open(model, weights, batch["sink_BhwC"], seeds), by_frame
-    )[1]
+    _run(model, weights, _open(model, weights, batch, seeds), by_frame)[1]
     for seeds in ([0, 1], [2, 3])
   )
   np.testing.assert_array_equal(one, other)
@@ -136,7 +136,7 @@ def test_at_temperature_zero_nothing_is_random(setup):
 
 def test_guidance_one_is_no_guidance_and_two_is_not(setup):
   model, weights, _, batch, by_frame = setup
-  state = _open(model, weights, batch["sink_BhwC"], [0, 1])
+  state = _open(model, weights, batch, [0, 1])
   given = [{**s, "audio_given": jnp.ones(2, bool)} for s in by_frame[:3]]
   _, plain = _run(model, weights, state, given)
   _, one = _run(model, weights, state, given, audio_guidance_B=jnp.ones(2))
@@ -147,7 +147,7 @@ def test_guidance_one_is_no_guidance_and_two_is_not(setup):
 
 def test_the_state_keeps_its_size(setup):
   model, weights, _, batch, by_frame = setup
-  state = _open(model, weights, batch["sink_BhwC"], [0, 1])
+  state = _open(model, weights, batch, [0, 1])
   young = jax.tree.map(lambda x: (x.shape, x.dtype), state)
   old, _ = _run(model, weights, state, by_frame)
   assert jax.tree.map(lambda x: (x.shape, x.dtype), old) == young

@@ -29,6 +29,7 @@ def _hidden(model, params, batch):
     jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0))),
     level_BT,
     sink_BNc,
+    objective.portrait_signals(batch),
     objective.signals_of(batch),
     method="hidden",
   )[0]
@@ -105,10 +106,27 @@ def test_a_new_control_needs_nothing_but_its_declaration():
       **batch["controls"],
       "wink": {"value_BTK": value_BTK, "given_BT": given_BT},
     }
-    changed = {**batch, "controls": controls}
+    known = {"value_BK": value_BTK[:, 0], "given_B": given_BT[:, 0]}
+    sink_controls = {**batch["sink_controls"], "wink": known}
+    changed = {**batch, "controls": controls, "sink_controls": sink_controls}
     return objective.talker_loss(model)(params, changed, jax.random.key(0))[0]
 
   assert jnp.any(jax.grad(loss)(value_BTK) != 0)
+
+
+def test_what_is_known_of_the_portrait_counts_and_the_rest_does_not():
+  model, params = talkers.talker()
+  batch = talkers.batch()
+
+  def hidden(**changes):
+    pose = {**batch["sink_controls"]["pose"], **changes}
+    sink_controls = {**batch["sink_controls"], "pose": pose}
+    return _hidden(model, params, {**batch, "sink_controls": sink_controls})
+
+  # The first row's pose is known, the second row's is not.
+  turned = hidden(value_BK=batch["sink_controls"]["pose"]["value_BK"] + 1)
+  same = jnp.all(turned == hidden(), axis=(1, 2, 3))
+  np.testing.assert_array_equal(same, [False, True])
 
 
 def test_remat_and_unrolling_change_no_gradient():

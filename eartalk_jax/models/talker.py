@@ -4,7 +4,8 @@ A block is [condition tokens of frame i][tokens of frame i-1]: frame tokens are
 shifted by one, conditions belong to the frame that is predicted. The block's
 own conditions also reach the frame tokens and the head directly, as weights of
 learned patterns over the frame; in context alone they take several times the
-steps to learn.
+steps to learn. So do the portrait's own conditions, as far as they are known:
+how far a head is to turn depends on where it looks in the portrait.
 
 Dimension key: B batch, T frames, N tokens, c numbers in a token, M condition
 tokens, P = M + N, D width, R patterns; leading ... is [B T] in training, [B] in
@@ -65,7 +66,12 @@ class Talker(nn.Module):
     x_BND = self.frame_in(sink_BNc)
     return x_BND + _lift(self.position_ND + self.sink_type_D[None], 3)
 
-  def embed_block(self, previous, level, started, sink, signals):
+  def embed_portrait(self, signals):
+    """The portrait's own conditions -> [B M*D]; the nulls where unknown."""
+    condition_BMD = self.conditions(**signals)
+    return condition_BMD.reshape(condition_BMD.shape[0], -1)
+
+  def embed_block(self, previous, level, started, sink, portrait, signals):
     """Builds a frame's block.
 
     Args:
@@ -73,6 +79,7 @@ class Talker(nn.Module):
       level: [...] the level of that noise.
       started: [...] bool; False where there is no frame before.
       sink: tokens of the portrait, broadcastable to `previous`.
+      portrait: what `embed_portrait` gave, broadcastable to [..., M*D].
       signals: {"audio", "audio_given", "controls"} as Conditions takes them.
 
     Returns:
@@ -81,6 +88,7 @@ class Talker(nn.Module):
     """
     condition = self.conditions(**signals)
     flat = condition.reshape(*condition.shape[:-2], -1)
+    flat = jnp.concatenate([flat, jnp.broadcast_to(portrait, flat.shape)], -1)
     patterns_RND = self.patterns_RND.astype(condition.dtype)
     direct = jnp.einsum("...R,RND->...ND", self.direct(flat), patterns_RND)
     direct = self.direct_norm(direct)
@@ -111,13 +119,22 @@ class Talker(nn.Module):
     frame = self.last_norm(block[..., self.cfg.condition_tokens :, :])
     return frame + direct, guess
 
-  def hidden(self, previous_BTNc, level_BT, sink_BNc, signals):
-    """A whole clip at once, teacher-forced: `finish` for [B T]."""
+  def hidden(self, previous_BTNc, level_BT, sink_BNc, portrait, signals):
+    """A whole clip at once, teacher-forced: `finish` for [B T].
+
+    `portrait` and `signals` are conditions as Conditions takes them, of the
+    portraits [B] and of all frames [B T].
+    """
     started_BT = jnp.broadcast_to(
       jnp.arange(level_BT.shape[1])[None] > 0, level_BT.shape
     )
     x_BTPD, beside = self.embed_block(
-      previous_BTNc, level_BT, started_BT, sink_BNc[:, None], signals
+      previous_BTNc,
+      level_BT,
+      started_BT,
+      sink_BNc[:, None],
+      self.embed_portrait(portrait)[:, None],
+      signals,
     )
     anchor_BND = self.embed_sink(sink_BNc)
     modulator_BTPD = modulator(anchor_BND, beside[0], self.cfg.condition_tokens)
@@ -135,8 +152,10 @@ class Talker(nn.Module):
     h_BND, guess_BNc = features
     return guess_BNc + self.head(noisy_BNc, time_B, h_BND)
 
-  def __call__(self, previous_BTNc, level_BT, sink_BNc, signals):
+  def __call__(self, previous_BTNc, level_BT, sink_BNc, portrait, signals):
     """Touches every parameter once; for initialisation."""
-    h_BTND, guess_BTNc = self.hidden(previous_BTNc, level_BT, sink_BNc, signals)
+    h_BTND, guess_BTNc = self.hidden(
+      previous_BTNc, level_BT, sink_BNc, portrait, signals
+    )
     features = (h_BTND[:, 0], guess_BTNc[:, 0])
     return self.denoise(previous_BTNc[:, 0], level_BT[:, 0], features)
