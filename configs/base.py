@@ -2,7 +2,7 @@
 
 Run on a mesh of accelerators, from token shards of real video:
 
-  python -m launch.train --config configs/base.py --workdir gs://bucket/run1 \
+  python -m launch.train --config configs/base.py --workdir runs/base \
     --config.data.tokens=DIR --config.tokenizer=DIR
 
 Widths and depths follow NOVA's 0.6 B model (arXiv 2412.14169), the window is

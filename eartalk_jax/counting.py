@@ -11,8 +11,6 @@ import time
 
 from rich import progress as bars
 
-from eartalk_jax.progress import clock
-
 SILENCE_S = 5.0
 
 
@@ -85,3 +83,10 @@ def progress_line(what, done, total, unit, seconds):
   if 0 < done < total:
     line += f", ETA {clock(seconds * (total - done) / done)}"
   return line
+
+
+def clock(seconds):
+  """Seconds as h:mm:ss."""
+  minutes, seconds = divmod(int(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -13,6 +13,8 @@ from rich.progress import (
   TimeElapsedColumn,
 )
 
+from eartalk_jax.counting import clock
+
 # Longest silence, in seconds, when the output is not a terminal.
 QUIET = 5.0
 
@@ -107,10 +109,3 @@ def _telling(name, console, began):
     yield
   finally:
     done.set()
-
-
-def clock(seconds):
-  """Seconds as h:mm:ss."""
-  minutes, seconds = divmod(int(seconds), 60)
-  hours, minutes = divmod(minutes, 60)
-  return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -8,8 +8,8 @@ import json
 
 from matplotlib import pyplot as plt
 
+from eartalk_jax.counting import clock
 from eartalk_jax.curves import draw_curves
-from eartalk_jax.progress import clock
 from eartalk_jax.report_style import PAGE
 from eartalk_jax.targets import judge
 

@@ -11,8 +11,8 @@ import pathlib
 import shlex
 
 from eartalk_jax import files
+from eartalk_jax.counting import clock
 from eartalk_jax.errors import UserError
-from eartalk_jax.progress import clock
 from eartalk_jax.targets import judge
 from launch import cli
 from launch.demo_stages import Plan, make_stages
