@@ -14,7 +14,7 @@ runs. All three agree to rounding error.
 
 Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
 N frame tokens, W window, G chunks, Q queries of a chunk, R keys of a chunk,
-H heads, K head width.
+S blocks whose frames a chunk sees, H heads, K head width.
 """
 
 import math
@@ -109,29 +109,40 @@ def dense(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
   return out_BTPHK + jnp.einsum("BHTPtp,BtpHK->BTPHK", weights_BHTPtp, v_BTPHK)
 
 
+def _chunk_blocks(chunks, window):
+  """Blocks whose frames a chunk's queries may see, [S].
+
+  Counted from the start of the chunk before, so positions stay small however
+  long the clip is. A clip of one chunk has none before: S is W, else 2W.
+  """
+  return jnp.arange(window if chunks == 1 else 0, 2 * window)
+
+
 def _chunk_keys(x_BGWPHK, m):
   """Keys (or values) that a chunk's queries may see, [B G R H K].
 
-  R = 2W*N + W*M: frame tokens of the chunk before and of the chunk itself,
-  then the chunk's condition tokens.
+  R = S*N + W*M: frame tokens of the chunk before, if there is any, and of the
+  chunk itself, then the chunk's condition tokens.
   """
-  frames_BGWNHK = x_BGWPHK[..., m:, :, :]
-  before = jnp.pad(frames_BGWNHK[:, :-1], ((0, 0), (1, 0)) + ((0, 0),) * 4)
   b, g, _, _, h, k = x_BGWPHK.shape
-  parts = (before, frames_BGWNHK, x_BGWPHK[..., :m, :, :])
+  frames_BGWNHK = x_BGWPHK[..., m:, :, :]
+  parts = [frames_BGWNHK, x_BGWPHK[..., :m, :, :]]
+  if g > 1:
+    first = ((0, 0), (1, 0)) + ((0, 0),) * 4
+    parts.insert(0, jnp.pad(frames_BGWNHK[:, :-1], first))
   return jnp.concatenate([x.reshape(b, g, -1, h, k) for x in parts], axis=2)
 
 
 def _chunk_mask(chunks, window, p, m):
   """[G Q R] bool over `_chunk_keys`: the band, and own conditions only."""
-  block_2W = jnp.arange(2 * window)
-  query_W = block_2W[window:]
-  exists_G2W = (jnp.arange(chunks)[:, None] > 0) | (block_2W >= window)[None]
-  band_GW2W = visible(query_W, block_2W, window)[None] & exists_G2W[:, None]
+  block_S = _chunk_blocks(chunks, window)
+  query_W = block_S[-window:]
+  exists_GS = (jnp.arange(chunks)[:, None] > 0) | (block_S >= window)[None]
+  band_GWS = visible(query_W, block_S, window)[None] & exists_GS[:, None]
   own_WW = query_W[:, None] == query_W[None, :]
   own_GWW = jnp.broadcast_to(own_WW[None], (chunks, window, window))
   mask_GWR = jnp.concatenate(
-    [jnp.repeat(band_GW2W, p - m, axis=2), jnp.repeat(own_GWW, m, axis=2)],
+    [jnp.repeat(band_GWS, p - m, axis=2), jnp.repeat(own_GWW, m, axis=2)],
     axis=2,
   )
   return jnp.repeat(mask_GWR, p, axis=1)
@@ -147,15 +158,12 @@ def banded(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
   q_BGWPHK = (jnp.pad(q_BTPHK, pad) / math.sqrt(k)).reshape(chunked)
   k_BGWPHK = jnp.pad(k_BTPHK, pad).reshape(chunked)
   v_BGWPHK = jnp.pad(v_BTPHK, pad).reshape(chunked)
-  # Positions count from the start of the previous chunk, so they stay small
-  # however long the clip is.
-  age_2W = jnp.arange(2 * window)
-  age_R = jnp.concatenate(
-    [jnp.repeat(age_2W, n), jnp.repeat(age_2W[window:], m)]
-  )
+  age_S = _chunk_blocks(g, window)
+  age_W = age_S[-window:]
+  age_R = jnp.concatenate([jnp.repeat(age_S, n), jnp.repeat(age_W, m)])
   keys_BGRHK = rotate(_chunk_keys(k_BGWPHK, m), age_R[:, None])
   values_BGRHK = _chunk_keys(v_BGWPHK, m)
-  turned_BGWPHK = rotate(q_BGWPHK, age_2W[window:, None, None])
+  turned_BGWPHK = rotate(q_BGWPHK, age_W[:, None, None])
   turned_BGQHK = turned_BGWPHK.reshape(b, g, -1, h, k)
   plain_BGQHK = q_BGWPHK.reshape(b, g, -1, h, k)
   sink_k_BNHK = rotate(sink_k_BNHK, sink_position(window))
