@@ -10,6 +10,7 @@ C latent grid and channels, A mel steps in a frame.
 """
 
 import dataclasses
+import functools
 
 import grain
 
@@ -19,6 +20,9 @@ from eartalk_jax.errors import UserError
 
 # Raise it when the same seed begins to give other samples.
 _VERSION = 2
+# Datasets up to this size stay in memory once read: a window is small, and to
+# read and parse its whole clip each time costs several times the cutting.
+_HELD_BYTES = 256 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,11 +100,15 @@ class TalkerBatches:
       "controls": [to_dict(control) for control in controls],
       "audio": to_dict(audio),
     }
+    held = sum(shard["bytes"] for shard in dataset.manifest["shards"])
+    read = dataset.source.__getitem__
+    if held <= _HELD_BYTES:
+      read = functools.cache(read)
     self._data, self._batch = data, global_batch
     self._rows = global_batch // process_count
     self._offset = process_index * self._rows
     self._samples = (
-      grain.MapDataset.source(_Clips(dataset.source, clips))
+      grain.MapDataset.source(_Clips(read, clips))
       .seed(seed)
       .shuffle()
       .repeat()
@@ -132,14 +140,14 @@ class TalkerBatches:
 class _Clips:
   """The clips that are long enough, by number."""
 
-  def __init__(self, source, numbers):
-    self._source, self._numbers = source, numbers
+  def __init__(self, read, numbers):
+    self._read, self._numbers = read, numbers
 
   def __len__(self):
     return len(self._numbers)
 
   def __getitem__(self, index):
-    return self._source[self._numbers[index]]
+    return self._read(self._numbers[index])
 
 
 class _Rows:
