@@ -1,23 +1,52 @@
-"""AdamW with warm-up, decay and clipping, and the decay of the average.
+"""AdamW or Muon, with warm-up, decay and clipping; the decay of the average.
 
 lr(step)     0 -> peak over the warm-up, then a cosine to the end fraction
 ema(step)    min(decay, (1 + step) / (10 + step)): no bias at the beginning
 """
 
 import dataclasses
+import math
+import re
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
+import optax.contrib
+
+# Muon's matrices, by name: which of the last axes a product sums over, and
+# which it makes. Axes before them (of scanned layers, of a convolution's taps)
+# hold a matrix each.
+_MATRICES = (
+  (r"(query|key|value)/kernel$", -3, (-2, -1)),  # [D, H, K]
+  (r"merge/out/kernel$", (-3, -2), -1),  # [H, K, D]
+  (r"patterns$", -3, (-2, -1)),  # [R, N, D]
+  (r"kernel$", -2, -1),
+)
+# A matrix with a side as short as this goes to Adam.
+_NARROW = 20
+# Of an update; Adam's are about as large, so one rate serves both.
+_MUON_RMS = 0.2
+_NEWTON_SCHULZ_STEPS = 4
 
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-  """What the optimizer does; steps are optimizer steps."""
+  """What the optimizer does; steps are optimizer steps.
+
+  Attributes:
+    peak_lr, warmup_steps, decay, end_lr_fraction: the learning rate.
+    matrices: "muon" orthogonalises the momentum of matrices (Jordan 2024; the
+      scale is that of arXiv 2502.16982); all else goes by Adam.
+    weight_decay: of kernels.
+    b1, b2: Adam's.
+    clip_norm: of the whole gradient.
+  """
 
   peak_lr: float
   warmup_steps: int
+  matrices: Literal["adam", "muon"] = "adam"
   decay: Literal["cosine", "constant"] = "cosine"
   end_lr_fraction: float = 0.0
   weight_decay: float = 0.0
@@ -56,11 +85,50 @@ def make_optimizer(config):
   So the rate is a function of the step alone, also after skipped steps.
   Only kernels decay; scales, biases and embeddings do not.
   """
+  direction = {
+    "adam": lambda: optax.scale_by_adam(config.b1, config.b2),
+    "muon": lambda: _muon(config),
+  }
   return optax.chain(
     optax.clip_by_global_norm(config.clip_norm),
-    optax.scale_by_adam(config.b1, config.b2),
+    direction[config.matrices](),
     optax.add_decayed_weights(config.weight_decay, _is_kernel),
   )
+
+
+def _muon(config):
+  muon = optax.contrib.muon(
+    1.0,
+    ns_steps=_NEWTON_SCHULZ_STEPS,
+    preconditioning="aol",  # saves an iteration (arXiv 2512.04632)
+    adam_b1=config.b1,
+    adam_b2=config.b2,
+    muon_weight_dimension_numbers=_matrix_axes,
+    consistent_rms=_MUON_RMS,
+  )
+  # What it returns is to be added; a step subtracts.
+  return optax.chain(muon, optax.scale(-1.0))
+
+
+def _matrix_axes(params):
+  """MuonDimensionNumbers of every leaf; None where there is no matrix."""
+
+  def axes(path, leaf):
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    for pattern, summed, made in _MATRICES:
+      if re.search(pattern, name):
+        numbers = optax.contrib.MuonDimensionNumbers(summed, made)
+        return numbers if min(_sides(leaf, numbers)) > _NARROW else None
+    return None
+
+  return jax.tree.map_with_path(axes, params)
+
+
+def _sides(leaf, numbers):
+  return [
+    math.prod(leaf.shape[axis] for axis in np.atleast_1d(axes))
+    for axes in numbers
+  ]
 
 
 def ema_decay(step, decay):

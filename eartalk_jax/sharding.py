@@ -29,7 +29,7 @@ RULES = (
   (r"kernel$", P("fsdp", "tensor")),
   (r"patterns$", P(None, "fsdp", "tensor")),  # [R, N, D]
   (r"(bias|scale|embedding|null|position|start|type)$", P()),
-  (r"(^|/)(step|count)$", P()),
+  (r"(^|/)(step|count|ns_coeffs)$", P()),
 )
 
 

@@ -13,6 +13,7 @@ from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.optimizer import OptimizerConfig, make_optimizer
 from eartalk_jax.sharding import (
   MeshConfig,
   make_mesh,
@@ -89,6 +90,31 @@ def test_the_state_is_really_split_in_training(tmp_path):
     up = tree["up"]["kernel"]
     assert up.sharding.spec == P("fsdp", "tensor")
     assert up.addressable_shards[0].data.shape == (2, 8)
+
+
+def test_muon_takes_the_same_step_when_its_matrices_are_split():
+  keys = jax.random.split(jax.random.key(0))
+  shapes = {"up": (3, 32, 64), "down": (3, 64, 32)}
+  grads = {
+    name: {"kernel": jax.random.normal(key, shape)}
+    for key, (name, shape) in zip(keys, shapes.items(), strict=True)
+  }
+  config = OptimizerConfig(peak_lr=1.0, warmup_steps=0, matrices="muon")
+  optimizer = make_optimizer(config)
+
+  @jax.jit
+  def step(grads, opt):
+    return optimizer.update(grads, opt, grads)
+
+  whole, _ = step(grads, optimizer.init(grads))
+  mesh = make_mesh(MeshConfig(2, 2, 2))
+  split = jax.device_put(grads, tree_shardings(grads, mesh))
+  opt = optimizer.init(grads)
+  updates, opt = step(split, jax.device_put(opt, tree_shardings(opt, mesh)))
+  assert not updates["up"]["kernel"].sharding.is_fully_replicated
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), updates, whole
+  )
 
 
 def test_a_batch_is_split_over_data_and_fsdp():
