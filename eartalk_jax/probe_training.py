@@ -39,7 +39,7 @@ class ProbeTraining:
     seed: of everything random.
   """
 
-  steps: int = 1500
+  steps: int = 2500
   batch: int = 32
   muon_lr: float = 0.02
   adam_lr: float = 2e-3

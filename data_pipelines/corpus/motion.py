@@ -87,7 +87,7 @@ def _nods(rng, grid_Q):
 def _pose(rng, grid_Q):
   yaw_Q = _holds(rng, grid_Q, 0.6, 1.8, 0.42, 0.16)
   yaw_Q += _sway(rng, grid_Q, 0.25, 0.05)
-  pitch_Q = _holds(rng, grid_Q, 0.7, 2.0, 0.3, 0.15)
+  pitch_Q = _holds(rng, grid_Q, 0.7, 2.0, 0.42, 0.15)
   pitch_Q += _sway(rng, grid_Q, 0.2, 0.06) + _nods(rng, grid_Q)
   roll_Q = _holds(rng, grid_Q, 0.8, 2.2, 0.34, 0.17)
   roll_Q += _sway(rng, grid_Q, 0.25, 0.05) + 0.15 * yaw_Q
