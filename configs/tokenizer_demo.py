@@ -3,7 +3,7 @@
   python -m launch.train_tokenizer --config configs/tokenizer_demo.py \
     --workdir runs/demo/tokenizer
 
-Expect about 33 dB on people it never saw, with 680 clips of 50 frames.
+Expect about 32 dB on people it never saw, with 680 clips of 50 frames.
 """
 
 from configs import tokenizer
@@ -22,7 +22,7 @@ def get_config():
   c.data.per_clip, c.data.threads = 1, 1
   c.statistics_pictures = 2_048
   run = c.run
-  run.steps, run.batch_size = 3_000, 8
+  run.steps, run.batch_size = 2_000, 8
   run.optimizer.peak_lr, run.optimizer.warmup_steps = 4e-3, 100
   run.ema_decay = 0.995
   run.log_every, run.save_every, run.diagnose_every = 50, 250, 250

@@ -13,7 +13,7 @@ import numpy as np
 from eartalk_jax.audio import frame_context
 
 # Share of windows in which nothing is known of the portrait but its picture.
-_UNKNOWN_SINK = 0.2
+_UNKNOWN_SINK = 0.05
 
 
 @dataclasses.dataclass(frozen=True)

@@ -71,13 +71,17 @@ def portrait_signals(batch):
 def noisy_history(tokens_BTNc, history, key):
   """Shifts a clip by one frame and noises it, against exposure bias.
 
+  The levels' cubes are uniform: a little noise leaves so much of the last frame
+  to copy that such a frame teaches nothing about its conditions.
+
   Returns:
     (previous_BTNc, level_BT): frame i-1 at place i, x + level * noise. Place 0
     has no frame before it and holds zeros.
   """
   level_key, clean_key, noise_key = jax.random.split(key, 3)
   shape_BT = tokens_BTNc.shape[:2]
-  level_BT = history.max_level * jax.random.uniform(level_key, shape_BT)
+  uniform_BT = jax.random.uniform(level_key, shape_BT)
+  level_BT = history.max_level * jnp.cbrt(uniform_BT)
   clean_BT = jax.random.bernoulli(clean_key, history.clean_share, shape_BT)
   level_BT = jnp.where(clean_BT, 0.0, level_BT)
   previous_BTNc = jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))

@@ -9,10 +9,11 @@ import pytest
 import talkers
 
 from eartalk_jax import objective
-from eartalk_jax.models.config import ControlConfig
+from eartalk_jax.models.config import ControlConfig, HistoryConfig
 from eartalk_jax.models.patches import to_latents, to_tokens
 
 T = 11
+PAST = ((0, 0), (1, 0), (0, 0), (0, 0))  # one frame later
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +27,7 @@ def _hidden(model, params, batch):
   level_BT = jnp.zeros(tokens_BTNc.shape[:2])
   return model.apply(
     {"params": params},
-    jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0))),
+    jnp.pad(tokens_BTNc[:, :-1], PAST),
     level_BT,
     sink_BNc,
     objective.portrait_signals(batch),
@@ -92,6 +93,24 @@ def test_a_signal_that_is_not_given_has_no_effect(model_and_params):
   first_given = int(jnp.argmax(pose["given_BT"][0]))
   np.testing.assert_array_equal(before[0, :first_given], after[0, :first_given])
   assert jnp.any(before[0, first_given] != after[0, first_given])
+
+
+def test_history_is_the_frame_before_at_the_level_that_is_told():
+  history = HistoryConfig(max_level=3.0, clean_share=0.2, sampling_level=0.0)
+  tokens_BTNc = jax.random.normal(jax.random.key(0), (500, 4, 8, 2))
+  noisy, level_BT = objective.noisy_history(
+    tokens_BTNc, history, jax.random.key(1)
+  )
+  noise = np.asarray(noisy - jnp.pad(tokens_BTNc[:, :-1], PAST))
+  np.testing.assert_allclose(
+    noise.std((2, 3)).mean(), level_BT.mean(), rtol=0.1
+  )
+  assert np.all(noise[level_BT == 0] == 0)
+  level_BT = np.asarray(level_BT)
+  assert 0.15 < np.mean(level_BT == 0) < 0.25
+  # Cubes are uniform: an eighth of what is noised lies in the lower half.
+  assert level_BT.max() <= 3
+  assert 0.1 < np.mean(level_BT[level_BT > 0] < 1.5) < 0.15
 
 
 def test_a_new_control_needs_nothing_but_its_declaration():

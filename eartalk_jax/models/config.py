@@ -58,7 +58,8 @@ class HistoryConfig:
   """Noise on the history, against exposure bias: x + level * noise.
 
   Attributes:
-    max_level: levels are uniform in [0, max_level] in training, one per frame.
+    max_level: levels lie in [0, max_level] in training, most of them in the
+      upper half; one per frame.
     clean_share: share of frames left clean in training.
     sampling_level: the level that the model is told while streaming, where
       nothing is added: how little it trusts its own past.
