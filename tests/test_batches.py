@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from tokens import BINS, write_tokens
 
+from data_pipelines import batches as batches_module
 from data_pipelines.batches import DataConfig, TalkerBatches
 from data_pipelines.shards import open_dataset
 from data_pipelines.windows import keep, sink_frame
@@ -53,6 +54,27 @@ def assert_equal(one, other):
     assert flat(a).keys() == flat(b).keys()
     for name, value in flat(a).items():
       np.testing.assert_array_equal(value, flat(b)[name], err_msg=name)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_only_a_small_dataset_is_read_once(dataset, monkeypatch, held):
+  expected = take(batches(dataset), 0, 6)
+  reads = []
+
+  class Counted:
+    def __len__(self):
+      return len(dataset.source)
+
+    def __getitem__(self, index):
+      reads.append(index)
+      return dataset.source[index]
+
+  size = sum(shard["bytes"] for shard in dataset.manifest["shards"])
+  monkeypatch.setattr(batches_module, "_HELD_BYTES", size if held else size - 1)
+  counted = dataclasses.replace(dataset, source=Counted())
+  # Three epochs of the seven clips that are long enough.
+  assert_equal(take(batches(counted), 0, 6), expected)
+  assert (len(reads) == len(set(reads))) == held
 
 
 def test_a_batch_has_the_promised_shapes_and_types(dataset):
