@@ -1,8 +1,10 @@
-"""The demo: 64 px, trained in minutes on two CPU cores.
+"""The demo: 64 px, trained in 9 minutes on two CPU cores.
 
   python -m launch.train --config configs/demo.py --workdir runs/demo/talker
 
-`make demo` prepares what it reads and shows what came of it.
+`make demo` prepares what it reads and shows what came of it. Expect `loss` to
+fall from 0.35 to 0.07, `listens/audio` to pass 0.1 by step 1,000, and held-out
+lips that follow the speech at about 0.8 (README.md has every figure).
 """
 
 from configs import base

@@ -64,7 +64,10 @@ def mouths(arrays, clips=3):
   axes[0][0].set_title("own speech", loc="left", fontsize=11)
   axes[0][1].set_title("another clip's speech", loc="left", fontsize=11)
   for axis in axes[0]:
-    axis.legend(loc="upper right", ncols=2, fontsize=8)
+    # Above the axes, beside the title: the traces fill all below.
+    axis.legend(
+      loc="lower right", bbox_to_anchor=(1, 0.97), ncols=2, fontsize=8
+    )
   for axis in axes[-1]:
     axis.set_xlabel("seconds")
   figure.tight_layout()
