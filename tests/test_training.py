@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from tiny import Batches, init_params, loss_fn, run_config, train
 
+from eartalk_jax import optimizer
 from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
+from eartalk_jax.optimizer import OptimizerConfig
 from eartalk_jax.sharding import MeshConfig
 from eartalk_jax.train_step import make_init, make_step
 
@@ -30,8 +32,16 @@ def test_training_lowers_the_loss_and_writes_every_line_once(tmp_path):
   assert lines[-1]["loss"] < 0.6 * lines[0]["loss"]
 
 
-def test_stopped_and_resumed_is_bitwise_one_run(tmp_path):
-  whole = train(tmp_path / "whole")
+@pytest.mark.parametrize("matrices", ["adam", "muon"])
+def test_stopped_and_resumed_is_bitwise_one_run(
+  tmp_path, monkeypatch, matrices
+):
+  # The stand-in's matrices are narrow; let Muon have them.
+  monkeypatch.setattr(optimizer, "_NARROW", 1)
+  run = run_config(
+    optimizer=OptimizerConfig(peak_lr=1e-2, warmup_steps=5, matrices=matrices)
+  )
+  whole = train(tmp_path / "whole", run)
   seen = []
 
   class Stop(Exception):
@@ -46,9 +56,9 @@ def test_stopped_and_resumed_is_bitwise_one_run(tmp_path):
         yield batch
 
   with pytest.raises(Stop):
-    train(tmp_path / "parts", batches=Failing())
+    train(tmp_path / "parts", run, batches=Failing())
   assert read_metrics(tmp_path / "parts")[-1]["step"] > 5
-  parts = train(tmp_path / "parts")
+  parts = train(tmp_path / "parts", run)
   assert_bitwise(whole, parts)
   steps = [line["step"] for line in read_metrics(tmp_path / "parts")]
   assert steps == [2, 4, 6, 8, 10, 12]
