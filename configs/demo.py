@@ -25,7 +25,6 @@ def get_config():
   model.head.draws = 1
   model.dtype = "float32"
   model.remat = False
-  model.unroll = 1
   c.data.tokens = "runs/demo/tokens/train"
   c.data.frames = 2
   run = c.run

@@ -11,7 +11,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 import optax.contrib
 
@@ -19,10 +18,10 @@ import optax.contrib
 # which it makes. Axes before them (of scanned layers, of a convolution's taps)
 # hold a matrix each.
 _MATRICES = (
-  (r"(query|key|value)/kernel$", -3, (-2, -1)),  # [D, H, K]
-  (r"merge/out/kernel$", (-3, -2), -1),  # [H, K, D]
-  (r"patterns$", -3, (-2, -1)),  # [R, N, D]
-  (r"kernel$", -2, -1),
+  (r"(query|key|value)/kernel$", (-3,), (-2, -1)),  # [D, H, K]
+  (r"merge/out/kernel$", (-3, -2), (-1,)),  # [H, K, D]
+  (r"patterns$", (-3,), (-2, -1)),  # [R, N, D]
+  (r"kernel$", (-2,), (-1,)),
 )
 # A matrix with a side as short as this goes to Adam.
 _NARROW = 20
@@ -85,13 +84,13 @@ def make_optimizer(config):
   So the rate is a function of the step alone, also after skipped steps.
   Only kernels decay; scales, biases and embeddings do not.
   """
-  direction = {
-    "adam": lambda: optax.scale_by_adam(config.b1, config.b2),
-    "muon": lambda: _muon(config),
-  }
+  if config.matrices == "muon":
+    direction = _muon(config)
+  else:
+    direction = optax.scale_by_adam(config.b1, config.b2)
   return optax.chain(
     optax.clip_by_global_norm(config.clip_norm),
-    direction[config.matrices](),
+    direction,
     optax.add_decayed_weights(config.weight_decay, _is_kernel),
   )
 
@@ -117,18 +116,16 @@ def _matrix_axes(params):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
     for pattern, summed, made in _MATRICES:
       if re.search(pattern, name):
-        numbers = optax.contrib.MuonDimensionNumbers(summed, made)
-        return numbers if min(_sides(leaf, numbers)) > _NARROW else None
+        if min(_size(leaf, summed), _size(leaf, made)) > _NARROW:
+          return optax.contrib.MuonDimensionNumbers(summed, made)
+        return None
     return None
 
   return jax.tree.map_with_path(axes, params)
 
 
-def _sides(leaf, numbers):
-  return [
-    math.prod(leaf.shape[axis] for axis in np.atleast_1d(axes))
-    for axes in numbers
-  ]
+def _size(leaf, axes):
+  return math.prod(leaf.shape[axis] for axis in axes)
 
 
 def ema_decay(step, decay):

@@ -1,5 +1,6 @@
 """The loop: any mesh, any interruption, the same numbers."""
 
+import dataclasses
 import time
 
 import jax
@@ -11,7 +12,6 @@ from tiny import Batches, init_params, loss_fn, run_config, train
 from eartalk_jax import optimizer
 from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
-from eartalk_jax.optimizer import OptimizerConfig
 from eartalk_jax.sharding import MeshConfig
 from eartalk_jax.train_step import make_init, make_step
 
@@ -38,8 +38,9 @@ def test_stopped_and_resumed_is_bitwise_one_run(
 ):
   # The stand-in's matrices are narrow; let Muon have them.
   monkeypatch.setattr(optimizer, "_NARROW", 1)
-  run = run_config(
-    optimizer=OptimizerConfig(peak_lr=1e-2, warmup_steps=5, matrices=matrices)
+  run = run_config()
+  run = dataclasses.replace(
+    run, optimizer=dataclasses.replace(run.optimizer, matrices=matrices)
   )
   whole = train(tmp_path / "whole", run)
   seen = []
