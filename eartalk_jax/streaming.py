@@ -51,6 +51,15 @@ def prepare(params):
   return {"rest": rest, "layers": unstack_layers(params["backbone"])}
 
 
+def _layers(cfg, weights):
+  """Each layer with its parameters."""
+  *early, last = weights["layers"]
+  return [
+    *((Layer(cfg), params) for params in early),
+    (Layer(cfg, last=True), last),
+  ]
+
+
 def _apply(model, weights, method, *args):
   return model.apply({"params": weights["rest"]}, *args, method=method)
 
@@ -69,8 +78,8 @@ def init(model, weights, sink_BhwC, key_B, portrait):
   sink_BNc = to_tokens(sink_BhwC, cfg.patch)
   anchor_BND = sink_BND = _apply(model, weights, "embed_sink", sink_BNc)
   caches = []
-  for params in weights["layers"]:
-    sink_BND, k_BNHK, v_BNHK = Layer(cfg).apply(
+  for layer, params in _layers(cfg, weights):
+    sink_BND, k_BNHK, v_BNHK = layer.apply(
       {"params": params}, sink_BND, anchor_BND, method="sink"
     )
     caches.append(sfa.LayerCache.empty(k_BNHK, v_BNHK, cfg.window))
@@ -116,8 +125,9 @@ def hidden(model, weights, state, signals):
   )
   modulator_BPD = modulator(state.anchor_BND, beside[0], cfg.condition_tokens)
   caches = []
-  for params, cache in zip(weights["layers"], state.caches, strict=True):
-    x_BPD, cache = Layer(cfg).apply(
+  layers = _layers(cfg, weights)
+  for (layer, params), cache in zip(layers, state.caches, strict=True):
+    x_BPD, cache = layer.apply(
       {"params": params},
       x_BPD,
       modulator_BPD,
@@ -126,6 +136,7 @@ def hidden(model, weights, state, signals):
       method="step",
     )
     caches.append(cache)
+  # After the last layer, x is [B N D].
   features = _apply(model, weights, "finish", x_BPD, beside)
   return features, tuple(caches)
 

@@ -6,6 +6,9 @@ norm, token by token (the paper's anchor; NOVA's scale-and-shift layer),
 together with what the conditions ask for there. Gates are zero at the start, as
 in DiT: the stack begins as a copy of what it reads.
 
+Nobody reads the conditions and the sink after the last layer, so that one makes
+nothing but the frame. Shallow models notice.
+
 Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
 N frame tokens, D width.
 """
@@ -47,9 +50,16 @@ def modulator(anchor_BND, direct, condition_tokens):
 
 
 class Layer(nn.Module):
-  """One SFA layer, with three entries: the sink, a clip, one streamed block."""
+  """One SFA layer, with three entries: the sink, a clip, one streamed block.
+
+  Attributes:
+    cfg: of the talker.
+    last: whether it is the last one, which returns N tokens of a block's P, and
+      None for the sink's next state.
+  """
 
   cfg: TalkerConfig
+  last: bool = False
 
   def setup(self):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
@@ -65,6 +75,10 @@ class Layer(nn.Module):
     return self.attention(modulate(self.attention_norm(x), shift, scale))
 
   def _rest(self, x, attended, modulation):
+    if self.last:
+      conditions = self.cfg.condition_tokens
+      x, *modulation = (t[..., conditions:, :] for t in (x, *modulation))
+      attended = attended[..., conditions:, :, :]
     gate_attention, shift, scale, gate_mlp = modulation[2:]
     x = x + gate_attention * self.merge(attended)
     return x + gate_mlp * self.mlp(modulate(self.mlp_norm(x), shift, scale))
@@ -73,6 +87,8 @@ class Layer(nn.Module):
     """Returns the sink's next state and its keys and values."""
     modulation = self.modulation(anchor_BND)
     q_BNHK, k_BNHK, v_BNHK = self._attention_inputs(sink_BND, modulation)
+    if self.last:
+      return None, k_BNHK, v_BNHK
     attended_BNHK = sfa.spatial(q_BNHK, k_BNHK, v_BNHK)
     return self._rest(sink_BND, attended_BNHK, modulation), k_BNHK, v_BNHK
 
@@ -99,29 +115,36 @@ class Layer(nn.Module):
 
 
 class Backbone(nn.Module):
-  """The layers over a whole clip, scanned over depth."""
+  """The layers over a whole clip: all but the last scanned over depth."""
 
   cfg: TalkerConfig
 
   @nn.compact
   def __call__(self, x_BTPD, sink_BND, modulator_BTPD):
-    """Blocks, sink embedding [B N D] and what `modulator` gave -> [B T P D]."""
+    """Blocks, sink embedding [B N D] and what `modulator` gave -> [B T N D]."""
     cfg = self.cfg
     layer = nn.remat(Layer, prevent_cse=False) if cfg.remat else Layer
-    layers = nn.scan(
-      layer,
-      variable_axes={"params": 0},
-      split_rngs={"params": True},
-      in_axes=nn.broadcast,
-      length=cfg.depth,
-      unroll=cfg.unroll,
-    )(cfg, name="layers")
-    (x_BTPD, _), _ = layers((x_BTPD, sink_BND), sink_BND, modulator_BTPD)
-    return x_BTPD
+    streams, anchor_BND = (x_BTPD, sink_BND), sink_BND
+    if cfg.depth > 1:
+      layers = nn.scan(
+        layer,
+        variable_axes={"params": 0},
+        split_rngs={"params": True},
+        in_axes=nn.broadcast,
+        length=cfg.depth - 1,
+        unroll=cfg.unroll,
+      )(cfg, name="layers")
+      streams, _ = layers(streams, anchor_BND, modulator_BTPD)
+    last = layer(cfg, last=True, name="last")
+    (x_BTND, _), _ = last(streams, anchor_BND, modulator_BTPD)
+    return x_BTND
 
 
 def unstack_layers(params):
-  """Backbone parameters [L, ...] -> a list with one tree for each layer."""
-  layers = params["layers"]
-  depth = jax.tree.leaves(layers)[0].shape[0]
-  return [jax.tree.map(lambda p, i=i: p[i], layers) for i in range(depth)]
+  """The backbone's parameters as a list with one tree for each layer."""
+  apart = [params["last"]]
+  if "layers" in params:
+    stacked = params["layers"]
+    scanned = range(jax.tree.leaves(stacked)[0].shape[0])
+    apart[:0] = [jax.tree.map(lambda p, i=i: p[i], stacked) for i in scanned]
+  return apart

@@ -113,11 +113,10 @@ class Talker(nn.Module):
     loudness = 1 + jnp.square(level)[..., None, None]
     return self.guess((1 + trust) * away / loudness)
 
-  def finish(self, block, beside):
-    """The backbone's last [..., P, D] -> (h [..., N, D], guess [..., N, c])."""
+  def finish(self, frame, beside):
+    """The backbone's [..., N, D] -> (h [..., N, D], guess [..., N, c])."""
     direct, guess = beside
-    frame = self.last_norm(block[..., self.cfg.condition_tokens :, :])
-    return frame + direct, guess
+    return self.last_norm(frame) + direct, guess
 
   def hidden(self, previous_BTNc, level_BT, sink_BNc, portrait, signals):
     """A whole clip at once, teacher-forced: `finish` for [B T].
@@ -138,8 +137,8 @@ class Talker(nn.Module):
     )
     anchor_BND = self.embed_sink(sink_BNc)
     modulator_BTPD = modulator(anchor_BND, beside[0], self.cfg.condition_tokens)
-    x_BTPD = self.backbone(x_BTPD, anchor_BND, modulator_BTPD)
-    return self.finish(x_BTPD, beside)
+    x_BTND = self.backbone(x_BTPD, anchor_BND, modulator_BTPD)
+    return self.finish(x_BTND, beside)
 
   def denoise(self, noisy_BNc, time_B, features):
     """The head: noisy deviations from the portrait -> clean ones.
