@@ -16,6 +16,7 @@ import tensorflow_datasets as tfds
 
 from data_pipelines import shards
 from eartalk_jax import files
+from eartalk_jax import mirror as mirroring
 from eartalk_jax.config import describe, differences
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
@@ -24,23 +25,27 @@ from eartalk_jax.errors import UserError
 _TOGETHER = 512
 
 
-def tokenize(frames, tokenizer, out):
+def tokenize(frames, tokenizer, out, mirror=False):
   """Writes the token dataset of a frames dataset.
 
   Args:
     frames: open frames dataset.
     tokenizer: Tokenizer.
     out: directory of the token dataset; made if need be.
+    mirror: whether each clip is followed by itself in a mirror.
 
   Returns:
     The manifest.
 
   Raises:
     UserError: `out` holds something else, the pictures have another size than
-      the tokenizer's, or the disk is full.
+      the tokenizer's, nobody knows what a track is in a mirror, or the disk is
+      full.
   """
   out = pathlib.Path(out)
-  job = _job(frames, tokenizer)
+  if mirror:
+    _check_mirror(frames)
+  job = _job(frames, tokenizer, mirror)
   _claim(out, job)
   groups = _groups(frames)
   features = _features(frames, tokenizer)
@@ -51,7 +56,7 @@ def tokenize(frames, tokenizer, out):
       path = shards.shard_path(out, "tokens", index, len(groups))
       entry = _committed(path)
       if entry is None:
-        records = _records(frames.source, clips, tokenizer, advance)
+        records = _records(frames.source, clips, tokenizer, mirror, advance)
         entry = shards.write_shard(path, features, records)
         files.write_json(_entry_path(path), entry)
       else:
@@ -75,9 +80,19 @@ def tokenize(frames, tokenizer, out):
   )
 
 
-def _job(frames, tokenizer):
+def _check_mirror(frames):
+  strange = mirroring.unknown(frames.manifest["track_sizes"])
+  if strange:
+    raise UserError(
+      f"{frames.directory}: nobody knows what the tracks {strange} are in a "
+      "mirror; leave out --mirror"
+    )
+
+
+def _job(frames, tokenizer, mirror):
   return {
     "version": shards.VERSION,
+    "mirror": mirror,
     "frames": frames.fingerprint,
     "tokenizer": tokenizer.fingerprint,
     "latent_shape": list(tokenizer.latent_shape),
@@ -133,16 +148,30 @@ def _features(frames, tokenizer):
   return features
 
 
-def _records(source, clips, tokenizer, advance):
+def _records(source, clips, tokenizer, mirror, advance):
   """The token records of some clips, in order."""
   waiting = []
   for index in clips:
     waiting.append(dict(source[index]))
+    if mirror:
+      waiting.append(_mirrored(waiting[-1]))
     last = index == clips[-1]
     if last or sum(len(clip["frames"]) for clip in waiting) >= _TOGETHER:
       yield from _encoded(waiting, tokenizer)
-      advance(len(waiting))
+      advance(len(waiting) // (1 + mirror))
       waiting = []
+
+
+def _mirrored(clip):
+  """The record of a clip in a mirror."""
+  tracks = {
+    name: mirroring.mirrored(name.removeprefix("tracks/"), value)
+    for name, value in clip.items()
+    if name.startswith("tracks/")
+  }
+  pictures = clip["frames"][:, :, ::-1]
+  name = f"{clip['clip_id']}:mirrored"
+  return clip | tracks | {"frames": pictures, "clip_id": name}
 
 
 def _encoded(clips, tokenizer):

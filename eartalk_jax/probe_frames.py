@@ -7,14 +7,8 @@ import dataclasses
 
 import numpy as np
 
-# How each number of a track changes in the mirror.
-MIRROR = {
-  "mouth": (1, 1, 1),
-  "pose": (-1, 1, -1),
-  "blink": (1,),
-  "gaze": (-1, 1),
-  "emotion": (1,),
-}
+from eartalk_jax import mirror
+
 _SPREAD_FLOOR = 1e-3
 
 
@@ -91,14 +85,12 @@ def gather_frames(source, config, per_clip, rng):
 
 
 def _mirrored(truth):
-  """The truth in the mirror; None if there is a track that MIRROR lacks."""
-  sizes = {name: value_NK.shape[1] for name, value_NK in truth.items()}
-  if any(len(MIRROR.get(name, ())) != size for name, size in sizes.items()):
+  """The truth in the mirror; None if there is a track of unknown meaning."""
+  if mirror.unknown(
+    {name: value_NK.shape[1] for name, value_NK in truth.items()}
+  ):
     return None
-  return {
-    name: value_NK * np.asarray(MIRROR[name], np.float32)
-    for name, value_NK in truth.items()
-  }
+  return {n: mirror.mirrored(n, value_NK) for n, value_NK in truth.items()}
 
 
 def _scales(config, truth, has):

@@ -113,7 +113,7 @@ def _train_tokenizer(out, plan):
 def _tokenize(out):
   flags = ["--input", out / "frames" / "train"]
   flags += ["--tokenizer", out / "tokenizer" / "tokenizer"]
-  flags += ["--out", out / "tokens" / "train"]
+  flags += ["--out", out / "tokens" / "train", "--mirror"]
   made = out / "tokens" / "train" / "manifest.json"
   return _stage("tokenize", "frames to tokens", made, "tokenize", *flags)
 

@@ -28,11 +28,17 @@ def main():
   parser.add_argument("--input", required=True, help="frames dataset")
   parser.add_argument("--tokenizer", required=True, help="trained tokenizer")
   parser.add_argument("--out", required=True, help="folder of the tokens")
+  parser.add_argument(
+    "--mirror",
+    action="store_true",
+    help="each clip also in a mirror: twice the people, for training",
+  )
   args = parser.parse_args()
   use_compile_cache()
   tokenizer = load_tokenizer(args.tokenizer)
   began = time.monotonic()
-  manifest = tokenize(open_dataset(args.input, "frames"), tokenizer, args.out)
+  frames = open_dataset(args.input, "frames")
+  manifest = tokenize(frames, tokenizer, args.out, args.mirror)
   seconds = time.monotonic() - began
   print(
     f"{args.out}: {manifest['clips']} clips, {manifest['frames']} pictures, "

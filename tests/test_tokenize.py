@@ -57,6 +57,48 @@ def test_every_clip_is_kept_with_latents_for_pictures(
       np.testing.assert_array_equal(record[name], clip[name])
 
 
+def test_a_mirrored_clip_follows_its_own(tmp_path, frames, tokenizer):
+  manifest = tokenize(frames, tokenizer, tmp_path, mirror=True)
+  assert (manifest["clips"], manifest["frames"]) == (12, 68)
+  tokens = open_dataset(tmp_path, "tokens").source
+  for index in range(len(frames.source)):
+    clip = frames.source[index]
+    record, mirrored = tokens[2 * index], tokens[2 * index + 1]
+    expected = tokenizer.encode(clip["frames"][None, :, :, ::-1])[0]
+    np.testing.assert_allclose(
+      mirrored["latents"], expected, rtol=2e-3, atol=2e-3
+    )
+    assert np.abs(record["latents"] - expected).max() > 0.01
+    np.testing.assert_array_equal(mirrored["mel"], clip["mel"])
+    assert record["clip_id"] == clip["clip_id"] != mirrored["clip_id"]
+
+
+def test_mirrored_tracks_change_their_signs():
+  record = tokenize_module._mirrored(
+    {
+      "clip_id": "a",
+      "frames": np.zeros((1, 4, 4, 3), np.uint8),
+      "tracks/pose": np.float32([[0.1, 0.2, 0.3]]),
+      "tracks/gaze": np.float32([[0.4, 0.5]]),
+      "tracks/mouth": np.float32([[0.6, 0.7, 0.8]]),
+    }
+  )
+  pose, gaze = np.float32([[-0.1, 0.2, -0.3]]), np.float32([[-0.4, 0.5]])
+  np.testing.assert_array_equal(record["tracks/pose"], pose)
+  np.testing.assert_array_equal(record["tracks/gaze"], gaze)
+  mouth = np.float32([[0.6, 0.7, 0.8]])
+  np.testing.assert_array_equal(record["tracks/mouth"], mouth)
+
+
+def test_an_unknown_track_has_no_mirror(tmp_path, frames, tokenizer):
+  sizes = {**frames.manifest["track_sizes"], "ears": 2}
+  manifest = {**frames.manifest, "track_sizes": sizes}
+  eared = dataclasses.replace(frames, manifest=manifest)
+  with pytest.raises(UserError, match="'ears'.*--mirror"):
+    tokenize(eared, tokenizer, tmp_path / "out", mirror=True)
+  assert not (tmp_path / "out").exists()
+
+
 def test_clips_of_one_call_do_not_mix(tmp_path, frames, tokenizer, monkeypatch):
   tokenize(frames, tokenizer, tmp_path / "together")
   monkeypatch.setattr(tokenize_module, "_TOGETHER", 1)
@@ -152,4 +194,11 @@ def test_clips_that_a_filter_dropped_get_no_tokens(tmp_path, tokenizer):
   tokens = open_dataset(tmp_path / "tokens", "tokens")
   names = [tokens.source[i]["clip_id"] for i in range(len(tokens.source))]
   assert names == ["clip-0", "clip-3", "clip-4", "clip-5"]
-  assert len(json.loads((tmp_path / "tokens/job.json").read_text())) == 4
+  job = json.loads((tmp_path / "tokens/job.json").read_text())
+  assert job.keys() == {
+    "version",
+    "mirror",
+    "frames",
+    "tokenizer",
+    "latent_shape",
+  }
