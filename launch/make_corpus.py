@@ -20,6 +20,8 @@ clip_0000.truth.json: mouth, pose, blink, gaze and emotion per frame and the
 phonemes. The parts share no person, voice or sentence. Run the command again
 to continue after an interruption, or with more --clips to add some.
 """
+# Counts changes of what a seed makes: old and new clips do not mix.
+_VERSION = 2
 
 
 def _arguments():
@@ -76,6 +78,7 @@ def _check(args):
 def _claim(root, args):
   """Makes sure that the folder is new or holds this very corpus."""
   settings = {
+    "version": _VERSION,
     "seed": args.seed,
     "seconds": args.seconds,
     "held_out_seconds": args.held_out_seconds,

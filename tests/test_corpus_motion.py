@@ -29,6 +29,11 @@ def test_every_pose_angle_moves_but_never_jumps():
     assert np.abs(np.diff(pose_T3, axis=0)).max() < 0.3
 
 
+def test_a_head_turns_visibly_in_all_but_few_clips():
+  spreads = [motion(s, 25, seconds=4.0).pose_T3.std(axis=0) for s in range(200)]
+  assert np.percentile(spreads, 5, axis=0).min() > 0.1
+
+
 def test_people_blink_20_to_40_times_a_minute_for_a_quarter_second():
   counts, shares = [], []
   for seed in range(30):

@@ -14,6 +14,9 @@ from scipy.ndimage import gaussian_filter1d
 EMOTIONS = ("neutral", "happy", "sad", "angry", "surprised")
 GRID_HZ = 100
 _CHANGE_SHARE = 0.4
+# Of the spread of a head's rests. A head that keeps still for a whole clip has
+# little to teach about poses, and nothing to measure them by.
+_LEAST_TURN = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +59,20 @@ def make_motion(rng, times_T, seconds):
 def _holds(rng, grid_Q, shortest, longest, spread, turn):
   """Rests at random values and turns smoothly from one to the next."""
   track_Q = np.empty(len(grid_Q))
-  at, value = 0.0, 0.0
+  at, value = 0.0, spread * rng.standard_normal()
   while at <= grid_Q[-1]:
-    value = 0.25 * value + spread * rng.standard_normal()
     following = at + rng.uniform(shortest, longest)
     track_Q[(grid_Q >= at) & (grid_Q < following)] = value
-    at = following
+    at, value = following, _elsewhere(rng, value, spread)
   return gaussian_filter1d(track_Q, turn * GRID_HZ, mode="nearest")
+
+
+def _elsewhere(rng, value, spread):
+  """The next place to rest, so far away that a turn is to be seen."""
+  while True:
+    following = 0.25 * value + spread * rng.standard_normal()
+    if abs(following - value) > _LEAST_TURN * spread:
+      return following
 
 
 def _sway(rng, grid_Q, seconds, spread):
