@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.hearing import Hearing
 
 
 class Conditions(nn.Module):
@@ -50,13 +51,7 @@ class Conditions(nn.Module):
       )
       tokens.append(hidden[..., None, :])
       given.append(signal["given"][..., None])
-    hidden = nn.Dense(2 * cfg.width, dtype=dtype, name="audio_in")(audio)
-    hidden = nn.Dense(
-      cfg.audio.tokens * cfg.width, dtype=dtype, name="audio_out"
-    )(nn.gelu(hidden))
-    tokens.append(
-      hidden.reshape(*audio.shape[:-1], cfg.audio.tokens, cfg.width)
-    )
+    tokens.append(Hearing(cfg, name="hearing")(audio))
     given += [audio_given[..., None]] * cfg.audio.tokens
     tokens_MD = jnp.concatenate(tokens, axis=-2)
     given_M1 = jnp.concatenate(given, axis=-1)[..., None]

@@ -1,0 +1,51 @@
+"""From speech to audio tokens."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import talkers
+
+from eartalk_jax.models.hearing import Hearing
+
+CFG = talkers.TINY
+STEPS = CFG.audio.features // CFG.audio.bins
+
+
+@pytest.fixture(scope="module")
+def hear():
+  model = Hearing(CFG)
+  audio = jnp.zeros((1, CFG.audio.features))
+  params = model.init(jax.random.key(0), audio)
+  return lambda audio: model.apply(params, audio)
+
+
+def _speech(*shape):
+  return jax.random.normal(jax.random.key(1), (*shape, CFG.audio.features))
+
+
+def test_every_mel_step_reaches_every_token(hear):
+  speech_BF = _speech(1)
+  grad_MDBF = jax.jacobian(lambda x: hear(x)[0])(speech_BF)
+  reach_MAF = jnp.abs(grad_MDBF).sum((1, 2))
+  reach_MAF = reach_MAF.reshape(CFG.audio.tokens, STEPS, CFG.audio.bins)
+  assert jnp.all(reach_MAF > 0)
+
+
+def test_loud_or_soft_is_the_same(hear):
+  # A gain is a constant in log-mel.
+  soft_BMD, loud_BMD = hear(_speech(3)), hear(_speech(3) + 0.7)
+  np.testing.assert_allclose(soft_BMD, loud_BMD, atol=1e-5)
+  assert np.abs(soft_BMD[0] - soft_BMD[1]).max() > 0.01
+
+
+def test_nearly_silent_noise_is_nearly_silence(hear):
+  silence = jnp.full((1, CFG.audio.features), -1.6)
+  noise = silence + 0.001 * _speech(1)
+  np.testing.assert_allclose(hear(noise), hear(silence), atol=0.02)
+
+
+def test_frames_are_heard_one_by_one(hear):
+  speech = _speech(2, 3)
+  apart = jnp.stack([hear(row) for row in speech])
+  np.testing.assert_allclose(hear(speech), apart, atol=1e-6)
