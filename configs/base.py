@@ -43,6 +43,7 @@ def get_config():
       "width": 1024,
       "depth": 6,
       "heads": 16,
+      "rank": 192,
       "draws": 4,
       "steps": 8,
       "spread": 0.65,

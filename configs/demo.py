@@ -22,13 +22,13 @@ def get_config():
   model.audio.bins = 40
   model.audio.tokens = 1
   model.head.width, model.head.depth, model.head.heads = 128, 1, 2
-  model.head.draws = 1
+  model.head.rank, model.head.draws = 24, 1
   model.dtype = "float32"
   model.remat = False
   c.data.tokens = "runs/demo/tokens/train"
   c.data.frames = 2
   run = c.run
-  run.steps, run.batch_size = 3_000, 64
+  run.steps, run.batch_size = 4_000, 64
   run.optimizer.peak_lr, run.optimizer.warmup_steps = 5e-3, 50
   run.optimizer.weight_decay = 0.1
   run.ema_decay = 0.99

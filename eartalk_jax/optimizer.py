@@ -27,7 +27,7 @@ _MATRICES = (
 _NARROW = 20
 # Of an update; Adam's are about as large, so one rate serves both.
 _MUON_RMS = 0.2
-_NEWTON_SCHULZ_STEPS = 4
+_NEWTON_SCHULZ_STEPS = 3
 
 
 @dataclasses.dataclass(frozen=True)

@@ -34,6 +34,7 @@ TINY = TalkerConfig(
     width=16,
     depth=1,
     heads=2,
+    rank=4,
     draws=2,
     steps=3,
     spread=0.5,

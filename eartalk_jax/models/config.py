@@ -76,6 +76,7 @@ class FlowHeadConfig:
 
   Attributes:
     width, depth, heads: its size.
+    rank: bottleneck of its adaptive norms.
     draws: noise draws per frame in training; they share the backbone's work.
     steps: Euler steps while sampling, unless the caller says otherwise.
     spread: typical deviation of a frame from its portrait, in latent units:
@@ -88,6 +89,7 @@ class FlowHeadConfig:
   width: int
   depth: int
   heads: int
+  rank: int
   draws: int
   steps: int
   spread: float

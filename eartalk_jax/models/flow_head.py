@@ -33,7 +33,9 @@ class HeadLayer(nn.Module):
   @nn.compact
   def __call__(self, x_BNE, condition_BNE):
     cfg = self.cfg
-    modulation = Modulation(cfg.width, 6, self.dtype, name="modulation")
+    modulation = Modulation(
+      cfg.width, 6, self.dtype, cfg.rank, name="modulation"
+    )
     shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation(
       condition_BNE
     )

@@ -42,20 +42,18 @@ class Mlp(nn.Module):
 class Modulation(nn.Module):
   """From a condition to `count` arrays of width D, all zero at the start.
 
-  `rank` > 0 goes through a bottleneck of that many units.
+  On the way is a bottleneck of `rank` units: a full matrix would cost as much
+  as attention for every token, and learned no better.
   """
 
   width: int
   count: int
   dtype: jnp.dtype
-  rank: int = 0
+  rank: int
 
   @nn.compact
   def __call__(self, condition):
-    if self.rank:
-      condition = nn.Dense(self.rank, dtype=self.dtype, name="reduce")(
-        condition
-      )
+    condition = nn.Dense(self.rank, dtype=self.dtype, name="reduce")(condition)
     out = nn.Dense(
       self.count * self.width,
       dtype=self.dtype,
