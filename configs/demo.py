@@ -1,4 +1,4 @@
-"""The demo: 64 px, trained in 9 minutes on two CPU cores.
+"""The demo: 64 px, trained in 8 minutes on two CPU cores.
 
   python -m launch.train --config configs/demo.py --workdir runs/demo/talker
 
@@ -28,7 +28,7 @@ def get_config():
   c.data.tokens = "runs/demo/tokens/train"
   c.data.frames = 2
   run = c.run
-  run.steps, run.batch_size = 4_000, 64
+  run.steps, run.batch_size = 2_600, 64
   run.optimizer.peak_lr, run.optimizer.warmup_steps = 5e-3, 50
   run.optimizer.weight_decay = 0.1
   run.ema_decay = 0.99
