@@ -16,10 +16,11 @@ import jax.numpy as jnp
 from benchmarks.timing import flops, matmul_flops_per_second, seconds
 from benchmarks.train_step import random_batch
 from configs import demo
-from eartalk_jax import objective, streaming
+from eartalk_jax import objective
 from eartalk_jax.config import from_config
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.streaming import frame as streaming
 
 
 def frame_seconds(model, weights, rows, age):

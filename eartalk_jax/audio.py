@@ -110,6 +110,19 @@ class MelStream:
     self._restart()
     return mel_tAF
 
+  def save(self):
+    """All that it remembers."""
+    return {
+      "buffer": self._buffer_S,
+      "samples": self._samples,
+      "frames": self._frames,
+    }
+
+  def load(self, saved):
+    """Goes on where `saved` was taken."""
+    self._buffer_S = saved["buffer"]
+    self._samples, self._frames = saved["samples"], saved["frames"]
+
   def _take(self, frames):
     """Computes up to frame number `frames` and forgets samples of the past."""
     blocks = [np.zeros((0, self.spec.steps, self.spec.bins), np.float32)]

@@ -67,18 +67,16 @@ def parse_controls(wishes, controls, categories, frames, source="controls"):
   known = {control.name: control for control in controls}
   values, given = {}, {}
   for name, keys in wishes.items():
-    if name not in known:
-      raise UserError(f"{source}: no control {name!r}; {_hint(name, known)}")
+    control = find_control(name, known, source)
     if not isinstance(keys, dict):
       raise UserError(f"{source}: {name}: an object {{frame: value}} needed")
-    control = known[name]
     value_TK = np.zeros((frames, _columns(control)), np.float32)
     given_T = np.zeros(frames, bool)
     for frame, wish in _in_order(keys, frames, f"{source}: {name}"):
       given_T[frame:] = wish is not None
       if wish is not None:
         where = f"{source}: {name}, frame {frame}"
-        value_TK[frame:] = _value(wish, control, categories, where)
+        value_TK[frame:] = parse_value(wish, control, categories, where)
     values[name], given[name] = value_TK, given_T
   return values, given
 
@@ -117,13 +115,32 @@ def _in_order(keys, frames, where):
   return sorted(pairs, key=lambda pair: pair[0])
 
 
-def _value(wish, control, categories, where):
+def find_control(name, known, where):
+  """The control of that name; UserError if `known` {name: control} has none."""
+  if name not in known:
+    raise UserError(f"{where}: no control {name!r}; {_hint(name, known)}")
+  return known[name]
+
+
+def parse_value(wish, control, categories, where):
+  """A wish for one frame as numbers [K], or as the index of a category.
+
+  Args:
+    wish: a list of numbers, one number, or the name of a category.
+    control: what it is for.
+    categories: {name of a categorical control: [names of its classes]}.
+    where: for messages.
+
+  Raises:
+    UserError: the control cannot have that value.
+  """
   if control.kind == "categorical":
     names = list(categories.get(control.name, []))
     if wish not in names:
       raise UserError(f"{where}: no category {wish!r}; {_hint(wish, names)}")
     return names.index(wish)
-  numbers_K = wish if isinstance(wish, list) else [wish]
+  several = isinstance(wish, list | tuple | np.ndarray)
+  numbers_K = list(wish) if several else [wish]
   if len(numbers_K) != control.size:
     raise UserError(
       f"{where}: {len(numbers_K)} numbers, but {control.name} has "

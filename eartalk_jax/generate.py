@@ -13,13 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax import objective, streaming
+from eartalk_jax import objective
 from eartalk_jax.audio import SILENCE
 from eartalk_jax.checkpoint import load_ema
 from eartalk_jax.config import from_config, nearest
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.streaming import frame as streaming
 from eartalk_jax.tokenizer import Tokenizer, load_tokenizer
 
 
@@ -37,7 +38,8 @@ def load_generator(workdir):
       "the --workdir of python -m launch.train"
     )
   try:
-    config = json.loads(path.read_text())["model"]
+    written = json.loads(path.read_text())
+    config, categories = written["model"], written["categories"]
   except (ValueError, KeyError, TypeError):
     raise UserError(f"{path} is damaged; copy it again") from None
   model = Talker(from_config(TalkerConfig, config))
@@ -50,7 +52,8 @@ def load_generator(workdir):
     )
   shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
   step, params = load_ema(workdir, shapes)
-  return Generator(model, streaming.prepare(params), tokenizer, step)
+  weights = streaming.prepare(params)
+  return Generator(model, weights, tokenizer, step, categories)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -62,12 +65,14 @@ class Generator:
     weights: its parameters, from `streaming.prepare`.
     tokenizer: makes pictures of latents.
     trained_steps: how long the model was trained.
+    categories: {categorical control: [names of its classes]}.
   """
 
   model: Talker
   weights: dict
   tokenizer: Tokenizer
   trained_steps: int
+  categories: dict
 
   @property
   def config(self):

@@ -14,7 +14,6 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.generate import load_generator
 from eartalk_jax.video import writing_video
 from launch import cli
-from launch.runs import read_config
 
 FPS = 25
 # Of the sound track; the model itself listens at 16 kHz.
@@ -35,26 +34,24 @@ portrait is said without frames: {"pose": [0.3, 0, 0], "emotion": "neutral"}
 """
 
 
-def make_video(generator, args, categories):
+def make_video(generator, args):
   """Generates the video that the arguments ask for; returns its frames.
 
   Args:
     generator: see `eartalk_jax.generate`.
     args: the command's arguments.
-    categories: function without arguments -> names of the categories; asked
-      only if there is a controls file.
   """
   portrait_YX3 = load_portrait(args.portrait, generator.size, args.faces)
   frames = count_frames(args.audio)
   controls, given = {}, {}
   if args.controls:
     controls, given = read_controls(
-      args.controls, generator.config.controls, categories(), frames
+      args.controls, generator.config.controls, generator.categories, frames
     )
   known = {}
   if args.portrait_controls:
     known = read_portrait(
-      args.portrait_controls, generator.config.controls, categories()
+      args.portrait_controls, generator.config.controls, generator.categories
     )
   chunks = generator.generate(
     portrait_YX3[None],
@@ -150,11 +147,7 @@ def main(argv=None):
       raise UserError(f"--{flag} {path}: there is no such file")
   use_compile_cache()
   generator = load_generator(args.checkpoint)
-  frames = make_video(
-    generator,
-    args,
-    lambda: read_config(args.checkpoint)["categories"],
-  )
+  frames = make_video(generator, args)
   print(f"{args.out}: {frames} frames, {frames / FPS:.2f} s")
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import talkers
 
-from eartalk_jax import generate, streaming
+from eartalk_jax import generate
 from eartalk_jax.audio import frame_context
 from eartalk_jax.config import to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.streaming import frame as streaming
 from eartalk_jax.tokenizer import Tokenizer
 
 T = 11
@@ -33,7 +34,10 @@ def generator():
   pictures = jnp.zeros((1, 32, 32, 3))
   decoder = Autoencoder(config).init(jax.random.key(0), pictures)["params"]
   tokenizer = Tokenizer(config, decoder, np.zeros(2, np.float32), np.float32(1))
-  return generate.Generator(model, streaming.prepare(params), tokenizer, 0)
+  moods = {"emotion": ["calm", "glad", "sad", "cross"]}
+  return generate.Generator(
+    model, streaming.prepare(params), tokenizer, 0, moods
+  )
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +125,7 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
   (tmp_path / "config.json").write_text("{")
   with pytest.raises(UserError, match="damaged"):
     generate.load_generator(tmp_path)
-  config = {"model": to_dict(talkers.TINY)}
+  config = {"model": to_dict(talkers.TINY), "categories": {}}
   (tmp_path / "config.json").write_text(json.dumps(config))
   with pytest.raises(UserError, match="tokenizer"):
     generate.load_generator(tmp_path)

@@ -3,7 +3,7 @@ import json
 import av
 import numpy as np
 import pytest
-from fake_talkers import MANIFEST, FakeGenerator
+from fake_talkers import FakeGenerator
 from PIL import Image
 from test_generate import generator as tiny  # noqa: F401, a fixture
 from test_speech import noise, write_wav
@@ -26,8 +26,7 @@ def run(tmp_path, generator=None, *, seconds=1.0, controls=None, flags=()):
     (tmp_path / "controls.json").write_text(json.dumps(controls))
     words += ["--controls", str(tmp_path / "controls.json")]
   args = sample._arguments([*words, "--out", str(out)])
-  categories = MANIFEST["categories"]
-  sample.make_video(generator or FakeGenerator(), args, lambda: categories)
+  sample.make_video(generator or FakeGenerator(), args)
   return out
 
 

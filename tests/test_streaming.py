@@ -1,153 +1,288 @@
-"""Streaming: equal to the whole pass, in any chunks, row by row."""
+"""Live streams: any cuts, any neighbours, controls, saving, bad input."""
 
 import dataclasses
-import functools
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-import talkers
+from test_generate import generator  # noqa: F401, a fixture
 
-from eartalk_jax import objective, streaming
-from eartalk_jax.models.patches import to_tokens
+from eartalk_jax.audio import AudioFeatures, log_mel
+from eartalk_jax.errors import UserError
+from eartalk_jax.streaming import Streams
 
-T = 11
+FRAME = 640  # samples
+SECONDS = 0.55
 
 
 @pytest.fixture(scope="module")
-def setup():
-  model, params = talkers.talker()
-  batch = talkers.batch(frames=T)
-  signals = objective.signals_of(batch)
-  by_frame = [jax.tree.map(lambda x, i=i: x[:, i], signals) for i in range(T)]
-  return model, streaming.prepare(params), params, batch, by_frame
+def portraits(generator):  # noqa: F811
+  rng = np.random.default_rng(0)
+  size = generator.size
+  return rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
 
 
-def _open(model, weights, batch, seeds):
-  keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-  portrait = objective.portrait_signals(batch)
-  return streaming.init(model, weights, batch["sink_BhwC"], keys, portrait)
+@pytest.fixture(scope="module")
+def speech():
+  rng = np.random.default_rng(1)
+  return rng.normal(0, 0.1, (3, round(16_000 * SECONDS))).astype(np.float32)
 
 
-def _run(model, weights, state, frames, **options):
-  step = jax.jit(functools.partial(streaming.step, model, **options))
-  out = []
-  for signals in frames:
-    state, latent = step(weights, state, signals)
-    out.append(latent)
-  return state, jnp.stack(out, axis=1)
+@pytest.fixture(scope="module")
+def streams(generator):  # noqa: F811
+  """Three slots, for tests that leave them free."""
+  return Streams(generator, slots=3)
 
 
-def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(setup):
-  model, weights, params, batch, by_frame = setup
-  assert 3 * model.cfg.window < T
-  tokens_BTNc = to_tokens(batch["latents_BThwC"], model.cfg.patch)
-  previous_BTNc = jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
-  whole_BTND, guesses_BTNc = model.apply(
-    {"params": params},
-    previous_BTNc,
-    jnp.full(tokens_BTNc.shape[:2], model.cfg.history.sampling_level),
-    to_tokens(batch["sink_BhwC"], model.cfg.patch),
-    objective.portrait_signals(batch),
-    objective.signals_of(batch),
-    method="hidden",
+def talk(stream, speech_S, cuts=()):
+  """All frames of a stream that gets its speech in pieces; closes it."""
+  frames = []
+  for piece_S in np.split(speech_S, cuts):
+    stream.push(piece_S)
+    frames.append(stream.pull())
+  stream.finish()
+  frames.append(stream.pull())
+  stream.close()
+  return np.concatenate(frames)
+
+
+def test_a_stream_makes_the_frames_that_generate_makes(
+  generator,  # noqa: F811
+  streams,
+  portraits,
+  speech,
+):
+  spec = AudioFeatures(bins=generator.mel_bins)
+  pose_BTK = np.full((1, 14, 3), 0.5, np.float32)
+  whole = generator.generate(
+    portraits[:1],
+    log_mel(speech[0], spec)[None],
+    controls={"pose": pose_BTK},
+    portrait_controls={
+      "emotion": (np.array([[2.0]], np.float32), np.array([True]))
+    },
+    seeds=[5],
   )
-  state = _open(model, weights, batch, [0, 1])
-  hidden = jax.jit(functools.partial(streaming.hidden, model))
-  for i, signals in enumerate(by_frame):
-    state = state.replace(previous_BNc=previous_BTNc[:, i])
-    (h_BND, guess_BNc), caches = hidden(weights, state, signals)
-    np.testing.assert_allclose(h_BND, whole_BTND[:, i], atol=1e-5)
-    np.testing.assert_allclose(guess_BNc, guesses_BTNc[:, i], atol=1e-5)
-    state = state.replace(caches=caches, count_B=state.count_B + 1)
+  want_TYX3 = np.concatenate(list(whole), axis=1)[0]
+  stream = streams.open(portraits[0], {"emotion": "sad"}, seed=5)
+  stream.set("pose", [0.5, 0.5, 0.5])
+  got_TYX3 = talk(stream, speech[0])
+  assert len(got_TYX3) == round(25 * SECONDS) == 14
+  # Another program, so another rounding.
+  assert np.abs(got_TYX3.astype(int) - want_TYX3).max() <= 1
 
 
-def test_a_control_changed_at_a_frame_changes_nothing_before_it(setup):
-  model, weights, _, batch, by_frame = setup
-  changed = list(by_frame)
-  pose = {"value": jnp.full((2, 3), 2.0), "given": jnp.array([True, True])}
-  changed[5] = {
-    **changed[5],
-    "controls": {**changed[5]["controls"], "pose": pose},
-  }
-  state = _open(model, weights, batch, [0, 1])
-  _, before = _run(model, weights, state, by_frame)
-  _, after = _run(model, weights, state, changed)
-  np.testing.assert_array_equal(before[:, :5], after[:, :5])
-  assert jnp.any(before[:, 5] != after[:, 5])
+@pytest.mark.parametrize("piece", [160, FRAME, 7 * FRAME, 999])
+def test_the_cuts_of_the_speech_change_no_bit(
+  streams, portraits, speech, piece
+):
+  want = talk(streams.open(portraits[0]), speech[0])
+  cuts = range(piece, len(speech[0]), piece)
+  got = talk(streams.open(portraits[0]), speech[0], cuts)
+  np.testing.assert_array_equal(got, want)
 
 
-def test_rows_of_different_ages_are_independent_streams(setup):
-  model, weights, _, batch, by_frame = setup
-  state = _open(model, weights, batch, [7, 8])
-  _, together = _run(model, weights, state, by_frame[:6])
-
-  def row(tree, index):
-    return jax.tree.map(lambda x: x[index : index + 1], tree)
-
-  # Row 1 starts three frames late, beside an older row 0.
-  first = _open(model, weights, jax.tree.map(lambda x: x[:1], batch), [7])
-  first, _ = _run(
-    model, weights, first, [row(signals, 0) for signals in by_frame[:3]]
-  )
-  late = _open(model, weights, jax.tree.map(lambda x: x[1:], batch), [8])
-  joined = jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, late)
-  mixed = [
-    jax.tree.map(
-      lambda old, young: jnp.stack([old[0], young[1]]),
-      by_frame[i + 3],
-      by_frame[i],
-    )
-    for i in range(3)
-  ]
-  _, mixed_out = _run(model, weights, joined, mixed)
-  np.testing.assert_allclose(mixed_out[0], together[0, 3:6], atol=1e-5)
-  np.testing.assert_allclose(mixed_out[1], together[1, :3], atol=1e-5)
+def test_neighbours_of_any_age_change_no_bit(streams, portraits, speech):
+  alone = [talk(streams.open(portraits[i], seed=i), speech[i]) for i in (0, 1)]
+  first = streams.open(portraits[0], seed=0)
+  first.push(speech[0][: 5 * FRAME])
+  begun = first.pull()
+  third = streams.open(portraits[2], seed=9)
+  third.push(speech[2])
+  second = streams.open(portraits[1], seed=1)
+  both = talk(second, speech[1], [3000])
+  rest = talk(first, speech[0][5 * FRAME :])
+  third.close()
+  np.testing.assert_array_equal(np.concatenate([begun, rest]), alone[0])
+  np.testing.assert_array_equal(both, alone[1])
 
 
-def test_the_seed_decides_the_frames(setup):
-  model, weights, _, batch, by_frame = setup
-  runs = [
-    _run(
-      model,
-      weights,
-      _open(model, weights, batch, seeds),
-      by_frame[:2],
-    )[1]
-    for seeds in ([0, 1], [0, 1], [0, 2])
-  ]
-  np.testing.assert_array_equal(runs[0], runs[1])
-  np.testing.assert_array_equal(runs[0][0], runs[2][0])
-  assert jnp.any(runs[0][1] != runs[2][1])
+def test_the_first_frame_comes_with_the_declared_look_ahead(
+  streams, portraits, speech
+):
+  needed = FRAME + round(16_000 * streams.look_ahead_seconds)
+  stream = streams.open(portraits[0])
+  stream.push(speech[0][: needed - 1])
+  assert len(stream.pull()) == 0
+  stream.push(speech[0][needed - 1 : needed])
+  assert len(stream.pull()) == 1
+  assert stream.frame == 1
+  stream.close()
 
 
-def test_at_temperature_zero_nothing_is_random(setup):
-  _, _, params, batch, by_frame = setup
-  head = dataclasses.replace(talkers.TINY.head, temperature=0.0)
-  model, _ = talkers.talker(head=head)
-  weights = streaming.prepare(params)
-  one, other = (
-    _run(model, weights, _open(model, weights, batch, seeds), by_frame)[1]
-    for seeds in ([0, 1], [2, 3])
-  )
-  np.testing.assert_array_equal(one, other)
+def test_a_wish_acts_from_its_frame_until_it_is_taken_back(
+  streams, portraits, speech
+):
+  def run(*wishes):
+    stream = streams.open(portraits[0])
+    for frame, value in wishes:
+      if value is None:
+        stream.clear("pose", frame)
+      else:
+        stream.set("pose", value, frame)
+    return talk(stream, speech[0])
+
+  plain = run()
+  turned = run((6, [0.9, 0.0, -0.9]))
+  np.testing.assert_array_equal(turned[:6], plain[:6])
+  assert (turned[6] != plain[6]).any()
+  briefly = run((6, [0.9, 0.0, -0.9]), (9, None))
+  np.testing.assert_array_equal(briefly[:9], turned[:9])
+  assert (briefly[9] != turned[9]).any()
+  # Of two wishes for a frame the later one holds.
+  np.testing.assert_array_equal(run((6, [0.1] * 3), (6, None)), plain)
 
 
-def test_guidance_one_is_no_guidance_and_two_is_not(setup):
-  model, weights, _, batch, by_frame = setup
-  state = _open(model, weights, batch, [0, 1])
-  given = [{**s, "audio_given": jnp.ones(2, bool)} for s in by_frame[:3]]
-  _, plain = _run(model, weights, state, given)
-  _, one = _run(model, weights, state, given, audio_guidance_B=jnp.ones(2))
-  _, two = _run(model, weights, state, given, audio_guidance_B=jnp.full(2, 2.0))
-  np.testing.assert_allclose(one, plain, atol=1e-5)
-  assert jnp.abs(two - plain).max() > 1e-3
+def test_a_wish_without_a_frame_acts_on_the_next_one(
+  streams, portraits, speech
+):
+  def run(mood, frame):
+    stream = streams.open(portraits[0])
+    stream.push(speech[0][: 6 * FRAME])
+    begun = stream.pull()
+    stream.set("emotion", mood, frame)
+    return begun, talk(stream, speech[0][6 * FRAME :])
+
+  begun, now = run("glad", None)
+  _, named = run("glad", len(begun))
+  np.testing.assert_array_equal(now, named)
+  assert (now[0] != run("cross", None)[1][0]).any()
 
 
-def test_the_state_keeps_its_size(setup):
-  model, weights, _, batch, by_frame = setup
-  state = _open(model, weights, batch, [0, 1])
-  young = jax.tree.map(lambda x: (x.shape, x.dtype), state)
-  old, _ = _run(model, weights, state, by_frame)
-  assert jax.tree.map(lambda x: (x.shape, x.dtype), old) == young
+def test_a_saved_stream_goes_on_bit_by_bit_elsewhere(
+  generator,  # noqa: F811
+  streams,
+  portraits,
+  speech,
+):
+  want = talk(streams.open(portraits[1], seed=3), speech[1])
+  stream = streams.open(portraits[1], seed=3)
+  stream.set("pose", [0.2, 0.2, 0.2], 9)
+  stream.clear("pose", 9)
+  stream.push(speech[1][:5000])
+  begun = stream.pull()
+  stream.push(speech[1][5000:5700])
+  saved = stream.save()
+  stream.close()
+  elsewhere = Streams(generator, slots=2)
+  elsewhere.open(portraits[0])
+  rest = talk(elsewhere.restore(saved), speech[1][5700:])
+  np.testing.assert_array_equal(np.concatenate([begun, rest]), want)
+
+
+def test_what_was_made_but_not_pulled_is_saved(streams, portraits, speech):
+  first, second = streams.open(portraits[0]), streams.open(portraits[1])
+  for stream in (first, second):
+    stream.push(speech[0])
+  made = len(first.pull())
+  copy = streams.restore(second.save())
+  np.testing.assert_array_equal(copy.pull(), second.pull())
+  assert copy.frame == made
+  for stream in (first, second, copy):
+    stream.close()
+
+
+def test_joining_leaving_and_wishing_compile_nothing(
+  generator,  # noqa: F811
+  portraits,
+  speech,
+):
+  streams = Streams(generator, slots=2)
+  talk(streams.open(portraits[0]), speech[0])
+  before = streams.compilations, streams._begin._cache_size()
+  assert before[0] == 1
+  for index in range(3):
+    stream = streams.open(portraits[index], {"pose": [0, 0, index / 3]}, index)
+    stream.set("emotion", "sad", 3)
+    talk(stream, speech[index], [1000, 1001, 4000])
+  assert before == (streams.compilations, streams._begin._cache_size())
+
+
+def test_more_streams_than_slots_are_refused(generator, portraits):  # noqa: F811
+  streams = Streams(generator, slots=1)
+  stream = streams.open(portraits[0])
+  with pytest.raises(UserError, match="all 1 slots are taken"):
+    streams.open(portraits[1])
+  with pytest.raises(UserError, match="all 1 slots are taken"):
+    streams.restore(stream.save())
+  stream.close()
+  streams.open(portraits[1])
+  with pytest.raises(UserError, match="slots=0"):
+    Streams(generator, slots=0)
+
+
+def test_a_closed_stream_can_do_nothing(streams, portraits):
+  stream = streams.open(portraits[0])
+  stream.close()
+  for act in (
+    stream.pull,
+    stream.finish,
+    stream.save,
+    stream.close,
+    lambda: stream.push(np.zeros(1)),
+    lambda: stream.clear("pose"),
+  ):
+    with pytest.raises(UserError, match="closed"):
+      act()
+
+
+@pytest.mark.parametrize(
+  ("act", "message"),
+  [
+    (lambda s: s.push(np.zeros(9), rate=44_100), "44100 Hz.*16000"),
+    (lambda s: s.push(np.zeros(9, np.int32)), r"int32\[9\].*int16"),
+    (lambda s: s.push(np.zeros((2, 9))), r"\[2, 9\].*mono"),
+    (lambda s: s.push(np.full(9, np.nan)), "NaN"),
+    (lambda s: s.set("poes", [0, 0, 0]), "did you mean 'pose'"),
+    (lambda s: s.set("pose", [0, 0]), "2 numbers"),
+    (lambda s: s.set("pose", [0, 0, 1.5]), "1.5 is not"),
+    (lambda s: s.set("pose", None), r"clear\(\)"),
+    (lambda s: s.set("emotion", "gald"), "did you mean 'glad'"),
+    (lambda s: s.clear("pose", -1), "frame -1 is past"),
+  ],
+)
+def test_bad_input_is_named_and_harms_nobody(
+  streams, portraits, speech, act, message
+):
+  want = talk(streams.open(portraits[0]), speech[0])
+  stream = streams.open(portraits[0])
+  stream.push(speech[0][:3000])
+  with pytest.raises(UserError, match=message):
+    act(stream)
+  np.testing.assert_array_equal(talk(stream, speech[0][3000:]), want)
+
+
+def test_nothing_follows_the_end(streams, portraits, speech):
+  stream = streams.open(portraits[0])
+  stream.push(speech[0])
+  stream.finish()
+  with pytest.raises(UserError, match="finish"):
+    stream.push(speech[0])
+  stream.finish()  # once more is no harm
+  assert len(stream.pull()) == 14
+  with pytest.raises(UserError, match="frame 3 is past; the next frame is 14"):
+    stream.set("pose", [0, 0, 0], 3)
+  stream.close()
+
+
+def test_portraits_that_do_not_fit_are_refused(streams, portraits):
+  for portrait in (portraits[0][:-1], portraits[0] / 255, portraits[0][..., 0]):
+    with pytest.raises(UserError, match="uint8"):
+      streams.open(portrait)
+  with pytest.raises(UserError, match="portrait: no control 'nose'"):
+    streams.open(portraits[0], {"nose": 1})
+
+
+def test_what_is_no_saved_stream_of_this_model_is_refused(
+  generator,  # noqa: F811
+  streams,
+  portraits,
+):
+  stream = streams.open(portraits[0])
+  saved = stream.save()
+  stream.close()
+  other = dataclasses.replace(generator, trained_steps=7)
+  with pytest.raises(UserError, match="another model"):
+    Streams(other).restore(saved)
+  for damaged in (b"", saved[:-5], b"hello"):
+    with pytest.raises(UserError, match="damaged"):
+      streams.restore(damaged)

@@ -1,0 +1,20 @@
+"""Live video from live speech: many streams in one compiled step.
+
+  streams = Streams(load_generator("runs/demo/talker"), slots=4)
+  stream = streams.open(portrait_YX3, {"pose": [0.1, 0, 0]})
+  stream.set("emotion", "happy")         # from the next frame on
+  stream.set("pose", [0.3, 0, 0], 50)    # from frame 50 on
+  stream.push(samples_S)                 # 16 kHz, as many as there are
+  for frame_YX3 in stream.pull(): ...    # every frame that can be made by now
+  stream.finish()                        # no more speech: the last frames
+  stream.close()                         # the slot is free for somebody else
+
+Frame t needs the speech up to the end of frame t + the look-ahead, see
+`Streams.look_ahead_seconds`. The same samples give the same frames, bit by bit,
+however they are cut and whoever else is there.
+"""
+
+from eartalk_jax.streaming.stream import Stream
+from eartalk_jax.streaming.streams import Streams
+
+__all__ = ["Stream", "Streams"]

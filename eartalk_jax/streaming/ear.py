@@ -1,0 +1,81 @@
+"""Samples as they come, features of frames as soon as they can be told.
+
+Dimension key: S samples, T frames, A mel steps in a frame, F mel bins.
+"""
+
+import numpy as np
+
+from eartalk_jax.audio import SILENCE, AudioFeatures, MelStream
+from eartalk_jax.errors import UserError
+
+
+class Ear:
+  """What one stream has heard and not yet used.
+
+  Args:
+    audio: the model's AudioConfig.
+  """
+
+  def __init__(self, audio):
+    self._mel = MelStream(AudioFeatures(bins=audio.bins))
+    self._reach = audio.past + 1 + audio.ahead
+    self._ahead = audio.ahead
+    self._silence_AF = np.full((audio.steps, audio.bins), SILENCE, np.float32)
+    # Begins `past` frames before the frame that is next.
+    self._heard_TAF = self._silent(audio.past)
+    self.finished = False
+
+  @property
+  def ready(self):
+    """Frames whose speech is known, look-ahead included."""
+    return max(len(self._heard_TAF) - self._reach + 1, 0)
+
+  def push(self, samples_S):
+    """Takes the next samples: int16, or floats in [-1, 1].
+
+    Raises:
+      UserError: the speech has ended, another type, NaN.
+    """
+    if self.finished:
+      raise UserError("no speech can follow finish(); open another stream")
+    samples_S = np.asarray(samples_S)
+    known = samples_S.dtype == np.int16 or samples_S.dtype.kind == "f"
+    if samples_S.ndim != 1 or not known:
+      raise UserError(
+        f"samples {samples_S.dtype}{list(samples_S.shape)}: push mono int16, "
+        "or floats in [-1, 1]"
+      )
+    self._hear(self._mel.push(samples_S))
+
+  def finish(self):
+    """No more speech: what follows the last sample is silence."""
+    if not self.finished:
+      self._hear(self._mel.flush())
+      self._hear(self._silent(self._ahead))
+      self.finished = True
+
+  def take(self):
+    """The features of the next frame, as `audio.frame_context` gives them."""
+    features = self._heard_TAF[: self._reach].reshape(-1)
+    self._heard_TAF = self._heard_TAF[1:]
+    return features
+
+  def save(self):
+    """Everything heard, as a dictionary of arrays and numbers."""
+    return {
+      "mel": self._mel.save(),
+      "heard": self._heard_TAF,
+      "finished": self.finished,
+    }
+
+  def load(self, saved):
+    """Goes on where `saved` was taken."""
+    self._mel.load(saved["mel"])
+    self._heard_TAF = saved["heard"]
+    self.finished = saved["finished"]
+
+  def _silent(self, frames):
+    return np.repeat(self._silence_AF[None], frames, axis=0)
+
+  def _hear(self, mel_TAF):
+    self._heard_TAF = np.concatenate([self._heard_TAF, mel_TAF])

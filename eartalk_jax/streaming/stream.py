@@ -1,0 +1,112 @@
+"""One live stream, as its user sees it.
+
+Dimension key: S samples, t frames, Y X picture.
+"""
+
+import collections
+
+import numpy as np
+
+from eartalk_jax.audio import AudioFeatures
+from eartalk_jax.errors import UserError
+from eartalk_jax.streaming.ear import Ear
+from eartalk_jax.streaming.timeline import Timeline
+
+
+class Stream:
+  """Speech and wishes in, frames out. `Streams.open` makes one.
+
+  Attributes:
+    row: its slot.
+    ear, timeline: what it heard and what is asked of it.
+    made: frames that nobody pulled yet.
+  """
+
+  def __init__(self, streams, row):
+    config = streams.generator.config
+    self._streams = streams
+    self.row = row
+    self.ear = Ear(config.audio)
+    self.timeline = Timeline(config.controls, streams.generator.categories)
+    self.made = collections.deque()
+
+  @property
+  def frame(self):
+    """Number of the next frame that will be made; the first is 0."""
+    return self.timeline.frame
+
+  @property
+  def ready(self):
+    """Frames that could be made by now."""
+    return self.ear.ready
+
+  def push(self, samples_S, rate=AudioFeatures.sample_rate):
+    """Takes the next samples of the speech, any number of them.
+
+    Args:
+      samples_S: mono, int16 or floats in [-1, 1].
+      rate: samples in a second, for the sake of the check.
+
+    Raises:
+      UserError: closed or finished, another rate or type, NaN.
+    """
+    self._check_open()
+    if rate != AudioFeatures.sample_rate:
+      raise UserError(
+        f"speech of {rate} Hz: resample it to {AudioFeatures.sample_rate} Hz"
+      )
+    self.ear.push(samples_S)
+
+  def finish(self):
+    """Ends the speech: round(seconds * 25) frames will have been made."""
+    self._check_open()
+    self.ear.finish()
+
+  def set(self, name, value, frame=None):
+    """Asks for a control's value from a frame on.
+
+    Args:
+      name: of the control.
+      value: numbers, or the name of a category.
+      frame: the next one unless given.
+
+    Raises:
+      UserError: closed, no such control, an impossible value, a past frame.
+    """
+    self._check_open()
+    if value is None:
+      raise UserError(f"{name}: no value; clear() leaves it to the model")
+    self.timeline.set(name, value, frame)
+
+  def clear(self, name, frame=None):
+    """Leaves a control to the model from a frame on; see `set`."""
+    self._check_open()
+    self.timeline.set(name, None, frame)
+
+  def pull(self):
+    """All frames that can be made by now and were not pulled, uint8 [t Y X 3].
+
+    Other streams that are ready move on in the same steps.
+    """
+    self._check_open()
+    while self.ready:
+      self._streams.advance()
+    made = [np.asarray(frames_tYX3) for frames_tYX3 in self.made]
+    self.made.clear()
+    size = self._streams.generator.size
+    return np.concatenate([np.zeros((0, size, size, 3), np.uint8), *made])
+
+  def save(self):
+    """Everything about the stream as bytes, for `Streams.restore`."""
+    self._check_open()
+    return self._streams.save(self)
+
+  def close(self):
+    """Frees the slot; nothing more can be done with the stream."""
+    self._check_open()
+    self._streams.release(self)
+    self._streams = None
+
+  def _check_open(self):
+    if self._streams is None:
+      raise UserError("this stream is closed; open another one")

@@ -1,0 +1,258 @@
+"""A fixed number of slots, one compiled step for all of them.
+
+Who has no speech to go on with stands still while the others move; who joins
+or leaves changes numbers, never shapes, so nothing compiles again.
+
+Dimension key: B slots, K size of a control, Y X picture, h w C latent frame.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import serialization
+
+from eartalk_jax import files
+from eartalk_jax.audio import AudioFeatures
+from eartalk_jax.config import to_dict
+from eartalk_jax.controls import find_control, parse_value
+from eartalk_jax.errors import UserError
+from eartalk_jax.streaming import frame
+from eartalk_jax.streaming.stream import Stream
+
+_VERSION = 1
+
+
+class Streams:
+  """Live streams of one model. See the package for how to use them.
+
+  Args:
+    generator: from `generate.load_generator`.
+    slots: streams at a time. Each costs its part of every step, used or not.
+    steps: sampling steps of the head; the config's unless given.
+  """
+
+  def __init__(self, generator, slots=1, steps=None):
+    if slots < 1:
+      raise UserError(f"slots={slots}: at least 1 is needed")
+    self.generator = generator
+    self.steps = steps
+    self._taken = [None] * slots
+    self._weights = jax.tree.map(jnp.asarray, generator.weights)
+    self._state = self._blank(slots)
+
+  @property
+  def look_ahead_seconds(self):
+    """How much speech after a frame's own is needed to make it."""
+    spec = AudioFeatures()
+    frames = self.generator.config.audio.ahead / spec.fps
+    return frames + spec.margin / spec.sample_rate
+
+  @property
+  def compilations(self):
+    """How many programs the step needed so far: one, whatever happens."""
+    return self._step._cache_size()
+
+  def open(self, portrait_YX3, known=None, seed=0):
+    """Starts a stream.
+
+    Args:
+      portrait_YX3: uint8, of the generator's size.
+      known: {control: value}, what is known of the portrait itself.
+      seed: of its noise.
+
+    Raises:
+      UserError: all slots are taken, a picture of another size, an impossible
+        value.
+    """
+    size = self.generator.size
+    portrait_YX3 = np.asarray(portrait_YX3)
+    if portrait_YX3.shape != (size, size, 3) or portrait_YX3.dtype != np.uint8:
+      raise UserError(
+        f"portrait {portrait_YX3.dtype}{list(portrait_YX3.shape)}: uint8"
+        f"[{size}, {size}, 3] is needed; crop it with data_pipelines.portrait"
+      )
+    portrait = self._portrait_signals(known or {})
+    latent_1hwC = self.generator.tokenizer.encode(portrait_YX3[None, None])[0]
+    seed_1 = np.asarray([seed], np.uint32)
+    begun = self._begin(self._weights, latent_1hwC, seed_1, portrait)
+    one = jax.tree.map(lambda x: x[0], begun)
+    stream = self._seat_stream()
+    self._state = _put(self._state, stream.row, one)
+    return stream
+
+  def advance(self):
+    """Makes the next frame of every stream that is ready."""
+    signals, active_B = self._blank_signals(len(self._taken)), []
+    for row, stream in enumerate(self._taken):
+      active_B.append(stream is not None and stream.ready > 0)
+      if active_B[-1]:
+        signals["audio"][row] = stream.ear.take()
+        signals["audio_given"][row] = True
+        _fill(signals["controls"], row, stream.timeline.advance())
+    self._state, frames_BtYX3 = self._step(
+      self._weights,
+      self.generator.tokenizer.params,
+      self._state,
+      signals,
+      np.asarray(active_B),
+    )
+    for stream, active in zip(self._taken, active_B, strict=True):
+      if active:
+        stream.made.append(frames_BtYX3[stream.row])
+
+  def release(self, stream):
+    """Frees a stream's slot."""
+    self._taken[stream.row] = None
+
+  def save(self, stream):
+    """A stream as bytes, frames that nobody pulled included."""
+    leaves = jax.tree.leaves(self._state)
+    return serialization.msgpack_serialize(
+      {
+        "version": _VERSION,
+        "model": self._fingerprint,
+        "state": [np.asarray(leaf[stream.row]) for leaf in leaves],
+        "ear": stream.ear.save(),
+        "timeline": stream.timeline.save(),
+        "made": [np.asarray(frames) for frames in stream.made],
+      }
+    )
+
+  def restore(self, saved):
+    """Goes on with a saved stream, bit by bit, in a free slot.
+
+    Raises:
+      UserError: all slots are taken; the bytes are damaged or another model's.
+    """
+    try:
+      saved = serialization.msgpack_restore(saved)
+      origin = saved["version"], saved["model"]
+    except (ValueError, KeyError, TypeError):
+      raise UserError("these bytes are no saved stream, or damaged") from None
+    if origin != (_VERSION, self._fingerprint):
+      raise UserError(
+        "the saved stream is of another model; restore it with the checkpoint "
+        "that made it"
+      )
+    stream = self._seat_stream()
+    stream.ear.load(saved["ear"])
+    stream.timeline.load(saved["timeline"])
+    stream.made.extend(saved["made"])
+    tree = jax.tree.structure(self._state)
+    row = jax.tree.unflatten(tree, saved["state"])
+    self._state = _put(self._state, stream.row, row)
+    return stream
+
+  @functools.cached_property
+  def _fingerprint(self):
+    return files.sha256_of_json(
+      {
+        "config": to_dict(self.generator.config),
+        "tokenizer": self.generator.tokenizer.fingerprint,
+        "steps": [self.generator.trained_steps, self.steps],
+      }
+    )
+
+  def _seat_stream(self):
+    """A stream in a free slot, with no state of its own yet."""
+    if None not in self._taken:
+      raise UserError(
+        f"all {len(self._taken)} slots are taken; close a stream or make "
+        "Streams(..., slots=more)"
+      )
+    row = self._taken.index(None)
+    self._taken[row] = Stream(self, row)
+    return self._taken[row]
+
+  def _blank(self, slots):
+    shape = self.generator.config.latent_shape
+    latents_BhwC = np.zeros((slots, *shape), np.float32)
+    signals = self._blank_signals(slots)
+    seeds_B = np.zeros(slots, np.uint32)
+    return self._begin(self._weights, latents_BhwC, seeds_B, signals)
+
+  def _blank_signals(self, rows):
+    """Conditions of which nothing is given, for `rows` frames."""
+    config = self.generator.config
+    controls = {}
+    for spec in config.controls:
+      size = spec.size if spec.kind == "continuous" else 1
+      value_BK = np.zeros((rows, size), np.float32)
+      controls[spec.name] = {"value": value_BK, "given": np.zeros(rows, bool)}
+    return {
+      "audio": np.zeros((rows, config.audio.features), np.float32),
+      "audio_given": np.zeros(rows, bool),
+      "controls": controls,
+    }
+
+  def _portrait_signals(self, known):
+    specs = {spec.name: spec for spec in self.generator.config.controls}
+    signals, values = self._blank_signals(1), {}
+    for name, wish in known.items():
+      spec = find_control(name, specs, "portrait")
+      where = f"portrait: {name}"
+      values[name] = parse_value(wish, spec, self.generator.categories, where)
+    _fill(signals["controls"], 0, values)
+    return signals
+
+  @functools.cached_property
+  def _begin(self):
+    """Compiled: portraits' latents, seeds and conditions -> their state."""
+    model, tokenizer = self.generator.model, self.generator.tokenizer
+
+    def begin(weights, latents_BhwC, seeds_B, portrait):
+      key_B = jax.vmap(jax.random.key)(seeds_B)
+      stream = frame.init(model, weights, latents_BhwC, key_B, portrait)
+      return _plain(stream), tokenizer.init_decode(len(latents_BhwC))
+
+    return jax.jit(begin)
+
+  @functools.cached_property
+  def _step(self):
+    """Compiled: one frame of the active rows, pixels included."""
+
+    @functools.partial(jax.jit, donate_argnames=("state",))
+    def step(weights, decoder, state, signals, active_B):
+      generator = self.generator
+      tokenizer = dataclasses.replace(generator.tokenizer, params=decoder)
+      stream, latent_BhwC = frame.step(
+        generator.model, weights, _keyed(state[0]), signals, self.steps
+      )
+      decode, frames_BtYX3 = tokenizer.decode_step(state[1], latent_BhwC)
+      moved = (_plain(stream), decode)
+      state = jax.tree.map(
+        lambda new, old: jnp.where(_column(active_B, new.ndim), new, old),
+        moved,
+        state,
+      )
+      return state, jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)
+
+    return step
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _put(state, row, one):
+  """The state with slot `row` replaced."""
+  return jax.tree.map(lambda all_B, new: all_B.at[row].set(new), state, one)
+
+
+def _fill(controls, row, values):
+  for name, value_K in values.items():
+    controls[name]["value"][row] = value_K
+    controls[name]["given"][row] = True
+
+
+def _column(x_B, rank):
+  return x_B.reshape(x_B.shape + (1,) * (rank - 1))
+
+
+def _plain(stream):
+  """The state with its keys as numbers, which can be chosen among and saved."""
+  return stream.replace(key_B=jax.random.key_data(stream.key_B))
+
+
+def _keyed(stream):
+  return stream.replace(key_B=jax.random.wrap_key_data(stream.key_B))
