@@ -26,6 +26,7 @@ import time
 import numpy as np
 import psutil
 
+from benchmarks.timing import seconds
 from eartalk_jax import files
 from eartalk_jax.audio import AudioFeatures
 from eartalk_jax.compilation import use_compile_cache
@@ -106,8 +107,7 @@ def _first_frame(streams):
     talk.frame()
     talk.stream.close()
 
-  begin()
-  return statistics.median(timed(begin) for _ in range(_OPENINGS))
+  return 1e3 * seconds(begin, repeats=_OPENINGS)
 
 
 def many_streams(generator, fps):
@@ -121,9 +121,8 @@ def many_streams(generator, fps):
     for talk in talks:
       talk.stream.pull()
 
-  frames()
-  together = statistics.median(timed(frames) for _ in range(_TIMED))
-  return {"batched_speedup_16": _SLOTS * 1e3 / together / fps}
+  together = seconds(frames, repeats=_TIMED)
+  return {"batched_speedup_16": _SLOTS / together / fps}
 
 
 def main(argv=None):

@@ -15,6 +15,7 @@ from benchmarks.timing import flops, matmul_flops_per_second, seconds
 from configs import demo
 from eartalk_jax import objective
 from eartalk_jax.config import from_config
+from eartalk_jax.controls import columns
 from eartalk_jax.models import sfa
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
@@ -29,9 +30,7 @@ def random_batch(cfg, rows, frames):
 
   controls = {
     control.name: {
-      "value_BTK": jnp.zeros(
-        (*shape_BT, control.size if control.kind == "continuous" else 1)
-      ),
+      "value_BTK": jnp.zeros((*shape_BT, columns(control))),
       "given_BT": jnp.ones(shape_BT, bool),
     }
     for control in cfg.controls

@@ -70,7 +70,7 @@ def parse_controls(wishes, controls, categories, frames, source="controls"):
     control = find_control(name, known, source)
     if not isinstance(keys, dict):
       raise UserError(f"{source}: {name}: an object {{frame: value}} needed")
-    value_TK = np.zeros((frames, _columns(control)), np.float32)
+    value_TK = np.zeros((frames, columns(control)), np.float32)
     given_T = np.zeros(frames, bool)
     for frame, wish in _in_order(keys, frames, f"{source}: {name}"):
       given_T[frame:] = wish is not None
@@ -92,7 +92,8 @@ def _load(path):
     raise UserError(f"{path}: not a JSON file ({error})") from error
 
 
-def _columns(control):
+def columns(control):
+  """How many numbers stand for a control; a category is its index."""
   return 1 if control.kind == "categorical" else control.size
 
 

@@ -17,6 +17,7 @@ from eartalk_jax import objective
 from eartalk_jax.audio import SILENCE
 from eartalk_jax.checkpoint import load_ema
 from eartalk_jax.config import from_config, nearest
+from eartalk_jax.controls import columns
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
@@ -205,14 +206,12 @@ class Generator:
       tokenizer = dataclasses.replace(self.tokenizer, params=decoder)
 
       def frame(index, carry):
-        (stream, decode), frames_TBtYX3 = carry
+        state, frames_TBtYX3 = carry
         now = jax.tree.map(lambda x: x[index], signals)
-        stream, latent_BhwC = streaming.step(
-          self.model, weights, stream, now, steps, guidance_B
+        state, frames_BtYX3 = streaming.pixels_step(
+          self.model, tokenizer, weights, state, now, steps, guidance_B
         )
-        decode, frames_BtYX3 = tokenizer.decode_step(decode, latent_BhwC)
-        frames_BtYX3 = jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)
-        return (stream, decode), frames_TBtYX3.at[index].set(frames_BtYX3)
+        return state, frames_TBtYX3.at[index].set(frames_BtYX3)
 
       chunk, rows = signals["audio"].shape[:2]
       shape = (chunk, rows, tokenizer.stride, self.size, self.size, 3)
@@ -229,7 +228,7 @@ class Generator:
 
 def _control_signal(spec, value_BTK, given_BT, span, rows):
   """One control over a span of frames, as the model takes it, batch first."""
-  size = spec.size if spec.kind == "continuous" else 1
+  size = columns(spec)
   frames = span.stop - span.start
   if value_BTK is None:
     value_BtK = np.zeros((rows, frames, size), np.float32)

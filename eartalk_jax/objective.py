@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from eartalk_jax import flow
+from eartalk_jax.controls import columns
 from eartalk_jax.models.patches import to_tokens
 
 _DIAGNOSTIC_STEPS = 4
@@ -22,7 +23,7 @@ def init_params(model):
     "audio_given": one > 0,
     "controls": {
       control.name: {
-        "value": jnp.zeros((1, 1, _value_size(control))),
+        "value": jnp.zeros((1, 1, columns(control))),
         "given": one > 0,
       }
       for control in cfg.controls
@@ -37,10 +38,6 @@ def init_params(model):
     return variables["params"]
 
   return init
-
-
-def _value_size(control):
-  return control.size if control.kind == "continuous" else 1
 
 
 def signals_of(batch):

@@ -200,3 +200,23 @@ def step(model, weights, state, signals, steps=None, audio_guidance_B=None):
     count_B=state.count_B + 1, previous_BNc=frame_BNc, caches=caches
   )
   return state, to_latents(frame_BNc, cfg.latent_shape, cfg.patch)
+
+
+def pixels_step(
+  model, tokenizer, weights, state, signals, steps=None, audio_guidance_B=None
+):
+  """`step` and what the tokenizer shows of it.
+
+  Args:
+    tokenizer: of the frames; its own `params` decode.
+    state: (StreamState, state of the tokenizer's decoder).
+    model, weights, signals, steps, audio_guidance_B: see `step`.
+
+  Returns:
+    (the state after the frame, uint8 frames_BtYX3).
+  """
+  stream, latent_BhwC = step(
+    model, weights, state[0], signals, steps, audio_guidance_B
+  )
+  decode, frames_BtYX3 = tokenizer.decode_step(state[1], latent_BhwC)
+  return (stream, decode), jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)

@@ -17,7 +17,7 @@ from flax import serialization
 from eartalk_jax import files
 from eartalk_jax.audio import AudioFeatures
 from eartalk_jax.config import to_dict
-from eartalk_jax.controls import find_control, parse_value
+from eartalk_jax.controls import columns, find_control, parse_value
 from eartalk_jax.errors import UserError
 from eartalk_jax.streaming import frame
 from eartalk_jax.streaming.stream import Stream
@@ -179,8 +179,7 @@ class Streams:
     config = self.generator.config
     controls = {}
     for spec in config.controls:
-      size = spec.size if spec.kind == "continuous" else 1
-      value_BK = np.zeros((rows, size), np.float32)
+      value_BK = np.zeros((rows, columns(spec)), np.float32)
       controls[spec.name] = {"value": value_BK, "given": np.zeros(rows, bool)}
     return {
       "audio": np.zeros((rows, config.audio.features), np.float32),
@@ -218,17 +217,21 @@ class Streams:
     def step(weights, decoder, state, signals, active_B):
       generator = self.generator
       tokenizer = dataclasses.replace(generator.tokenizer, params=decoder)
-      stream, latent_BhwC = frame.step(
-        generator.model, weights, _keyed(state[0]), signals, self.steps
+      (stream, decode), frames_BtYX3 = frame.pixels_step(
+        generator.model,
+        tokenizer,
+        weights,
+        (_keyed(state[0]), state[1]),
+        signals,
+        self.steps,
       )
-      decode, frames_BtYX3 = tokenizer.decode_step(state[1], latent_BhwC)
       moved = (_plain(stream), decode)
       state = jax.tree.map(
         lambda new, old: jnp.where(_column(active_B, new.ndim), new, old),
         moved,
         state,
       )
-      return state, jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)
+      return state, frames_BtYX3
 
     return step
 
