@@ -1,4 +1,4 @@
-"""EARTalking at research scale: 512 px, W = 10, about 0.6 B parameters.
+"""EARTalking at research scale: 512 px, W = 10, 0.43 B parameters.
 
 Run on a mesh of accelerators, from token shards of real video:
 
@@ -40,6 +40,7 @@ def get_config():
     ],
     "history": {"max_level": 3.0, "clean_share": 0.1, "sampling_level": 3.0},
     "head": {
+      "kind": "flow",
       "width": 1024,
       "depth": 6,
       "heads": 16,

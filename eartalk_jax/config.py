@@ -16,7 +16,8 @@ from eartalk_jax.errors import UserError
 def from_config(cls, mapping, path=""):
   """Builds the frozen dataclass `cls` from a dictionary or a ConfigDict.
 
-  Fields that are dataclasses, or tuples of dataclasses, are built likewise.
+  Fields that are dataclasses, or tuples of dataclasses, are built likewise;
+  among several dataclasses, `kind` chooses.
 
   Raises:
     UserError: unknown or missing key, wrong type, or a ValueError of `cls`.
@@ -113,7 +114,8 @@ def _convert(hint, value, path):
   if origin in (typing.Union, types.UnionType):
     if value is None and type(None) in arguments:
       return None
-    hint = next(kind for kind in arguments if kind is not type(None))
+    options = [kind for kind in arguments if kind is not type(None)]
+    hint = options[0] if len(options) == 1 else _of_kind(options, value, path)
     return _convert(hint, value, path)
   if origin is typing.Literal:
     if value not in arguments:
@@ -131,6 +133,22 @@ def _convert(hint, value, path):
   if wrong_bool or not isinstance(value, kind):
     raise UserError(f"config: {path} must be {kind.__name__}, not {value!r}")
   return value
+
+
+def _of_kind(classes, value, path):
+  """The dataclass whose `kind` the value names."""
+  if type(value) in classes:
+    return type(value)
+  known = {
+    typing.get_args(typing.get_type_hints(cls)["kind"])[0]: cls
+    for cls in classes
+  }
+  kind = value.get("kind") if hasattr(value, "get") else None
+  if kind not in known:
+    raise UserError(
+      f"config: {_join(path, 'kind')} is {kind!r}; {nearest(str(kind), known)}"
+    )
+  return known[kind]
 
 
 def _convert_tuple(arguments, value, path):

@@ -33,6 +33,11 @@ def sample_time(key, shape, shift):
   return shifted(jax.nn.sigmoid(jax.random.normal(key, shape)), shift)
 
 
+def signal(time):
+  """How much of x is in x_t."""
+  return time
+
+
 def interpolate(x_BNc, noise_BNc, time_B):
   """The point x_t of the line at `time_B`."""
   time_B11 = time_B[:, None, None]

@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax import objective
-from eartalk_jax.audio import SILENCE
 from eartalk_jax.checkpoint import load_ema
-from eartalk_jax.config import from_config, nearest
+from eartalk_jax.config import from_config, nearest, to_dict
+from eartalk_jax.contexts import contexts
 from eartalk_jax.controls import columns
 from eartalk_jax.errors import UserError
+from eartalk_jax.guidance import make_guidance
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
 from eartalk_jax.streaming import frame as streaming
@@ -90,6 +91,27 @@ class Generator:
     """Mel bins that the model was trained on."""
     return self.config.audio.bins
 
+  def sampling(self, **settings):
+    """The same generator with other sampling of its head.
+
+    Args:
+      settings: steps, temperature or, of a masked head, sets; None keeps what
+        the run's config says.
+
+    Raises:
+      UserError: the head has no such setting, or it cannot be that.
+    """
+    given = {k: v for k, v in settings.items() if v is not None}
+    head = to_dict(self.config.head)
+    for name, value in given.items():
+      if name not in ("steps", "sets", "temperature") or name not in head:
+        raise UserError(f"a {head['kind']!r} head has no {name} to sample with")
+      if value < (0 if name == "temperature" else 1):
+        raise UserError(f"{name} = {value} is too little to sample with")
+    config = {**to_dict(self.config), "head": {**head, **given}}
+    model = Talker(from_config(TalkerConfig, config))
+    return dataclasses.replace(self, model=model)
+
   def generate(
     self,
     portraits_BYX3,
@@ -98,8 +120,7 @@ class Generator:
     given=None,
     portrait_controls=None,
     seeds=None,
-    audio_guidance=1.0,
-    steps=None,
+    guidance=None,
     chunk=25,
   ):
     """Makes the video of every stream, a chunk at a time, in constant memory.
@@ -114,9 +135,9 @@ class Generator:
       portrait_controls: {name: (value_BK, given_B)}: what is known of the
         portraits themselves, their pose say; faces come out better with it.
       seeds: one int for each stream; 0, 1, ... unless given.
-      audio_guidance: 1 is none; more follows the audio harder, at twice the
-        work.
-      steps: sampling steps of the head; the config's unless given.
+      guidance: {"audio" or a control's name: scale}, a number or one for each
+        stream. 1 is none, more follows that signal harder. Each name adds the
+        work of one more stream.
       chunk: frames in one compiled call.
 
     Yields:
@@ -137,9 +158,7 @@ class Generator:
     seeds = np.asarray(seeds, np.uint32)
     state = self._open(portraits_BYX3, seeds, portrait_controls)
     audio = self.config.audio
-    guidance_B = None
-    if audio_guidance != 1.0:
-      guidance_B = jnp.full(rows, audio_guidance, jnp.float32)
+    guidance = make_guidance(self.config, guidance or {}, rows)
     start = 0
     for context_BTF in contexts(mel_BTAF, audio.past, audio.ahead, chunk):
       frames = context_BTF.shape[1]
@@ -161,8 +180,7 @@ class Generator:
         state,
         signals,
         frames,
-        guidance_B,
-        steps,
+        guidance,
       )
       yield np.moveaxis(np.asarray(frames_TBYX3)[:frames], 0, 1)
       start += frames
@@ -199,17 +217,15 @@ class Generator:
   def _chunk(self):
     """Compiled: states and a chunk of signals -> states and uint8 pictures."""
 
-    @functools.partial(
-      jax.jit, static_argnames=("steps",), donate_argnames=("state",)
-    )
-    def chunk(weights, decoder, state, signals, frames, guidance_B, steps):
+    @functools.partial(jax.jit, donate_argnames=("state",))
+    def chunk(weights, decoder, state, signals, frames, guidance):
       tokenizer = dataclasses.replace(self.tokenizer, params=decoder)
 
       def frame(index, carry):
         state, frames_TBtYX3 = carry
         now = jax.tree.map(lambda x: x[index], signals)
         state, frames_BtYX3 = streaming.pixels_step(
-          self.model, tokenizer, weights, state, now, steps, guidance_B
+          self.model, tokenizer, weights, state, now, guidance
         )
         return state, frames_TBtYX3.at[index].set(frames_BtYX3)
 
@@ -248,44 +264,3 @@ def _time_major(x_BT, chunk):
   """[B t ...] -> [chunk B ...]: filled up, so that one compilation serves."""
   x_TB = np.moveaxis(x_BT, 1, 0)
   return np.pad(x_TB, [(0, chunk - len(x_TB))] + [(0, 0)] * (x_TB.ndim - 1))
-
-
-def contexts(mel_BTAF, past, ahead, chunk):
-  """Cuts features into chunks of frames with their neighbours joined.
-
-  Args:
-    mel_BTAF: features [B T A F], or an iterator of pieces of them.
-    past, ahead: neighbours on either side; outside there is digital silence.
-    chunk: frames in a chunk; the last may be shorter.
-
-  Yields:
-    [B t F'] as `audio.frame_context` would give for the whole, t <= chunk.
-  """
-  pieces = [mel_BTAF] if hasattr(mel_BTAF, "shape") else mel_BTAF
-  waiting = None
-
-  def ready(limit):
-    """Contexts of the first frames whose look-ahead is known."""
-    frames = min(waiting.shape[1] - past - ahead, limit)
-    index_tP = np.arange(frames)[:, None] + np.arange(past + 1 + ahead)
-    context = waiting[:, index_tP]
-    return context.reshape(len(waiting), frames, -1)
-
-  def silence(like, frames):
-    shape = (like.shape[0], frames, *like.shape[2:])
-    return np.full(shape, SILENCE, np.float32)
-
-  for piece in pieces:
-    piece = np.asarray(piece, np.float32)
-    if waiting is None:
-      waiting = silence(piece, past)
-    waiting = np.concatenate([waiting, piece], axis=1)
-    while waiting.shape[1] - past - ahead >= chunk:
-      yield ready(chunk)
-      waiting = waiting[:, chunk:]
-  if waiting is None:
-    return
-  waiting = np.concatenate([waiting, silence(waiting, ahead)], axis=1)
-  while waiting.shape[1] > past + ahead:
-    yield ready(chunk)
-    waiting = waiting[:, chunk:]

@@ -4,14 +4,18 @@ Dimension key: B batch, T frames, N tokens, c numbers in a token, h, w, C latent
 grid and channels.
 """
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax import flow
+from eartalk_jax import heads
 from eartalk_jax.controls import columns
+from eartalk_jax.guidance import NO_GUIDANCE
 from eartalk_jax.models.patches import to_tokens
 
-_DIAGNOSTIC_STEPS = 4
+# The training log samples in few steps: it asks for motion, not for beauty.
+_QUICK_STEPS = 4
 
 
 def init_params(model):
@@ -112,26 +116,23 @@ def _hidden(model, params, batch, key):
   return flat(away_BTNc), jax.tree.map(flat, features)
 
 
-def _denoiser(model, params, features, draws=1):
-  features = jax.tree.map(lambda x: jnp.tile(x, (draws, 1, 1)), features)
+def _use_head(model, params):
+  """The head's network, as `heads` calls it."""
 
-  def denoise(noisy_BNc, time_B):
-    return model.apply(
-      {"params": params}, noisy_BNc, time_B, features, method="denoise"
-    )
+  def use(method, *args):
+    return model.apply({"params": params}, method, *args, method="use_head")
 
-  return denoise
+  return use
 
 
 def talker_loss(model):
   """Returns loss_fn(params, batch, key) -> (scalar, metrics)."""
-  head = model.cfg.head
 
   def loss_fn(params, batch, key):
-    history_key, flow_key = jax.random.split(key)
+    history_key, head_key = jax.random.split(key)
     target_BNc, features = _hidden(model, params, batch, history_key)
-    denoise = _denoiser(model, params, features, head.draws)
-    loss_B = flow.loss(denoise, target_BNc, flow_key, head.draws, head.shift)
+    use = _use_head(model, params)
+    loss_B = heads.loss(model.cfg.head, use, target_BNc, features, head_key)
     return loss_B.mean(), {}
 
   return loss_fn
@@ -153,11 +154,15 @@ def _sampled_motion(model, params, batch, key):
   """Mean change between frames sampled on true history, over the true one."""
   history_key, noise_key = jax.random.split(key)
   target_BNc, features = _hidden(model, params, batch, history_key)
-  denoise = _denoiser(model, params, features)
-  noise_BNc = jax.random.normal(noise_key, target_BNc.shape)
-  sampled_BNc = flow.sample(
-    denoise, noise_BNc, _DIAGNOSTIC_STEPS, model.cfg.head.shift
-  )
+  key_B = jax.random.split(noise_key, len(target_BNc))
+  use = _use_head(model, params)
+  quick = {
+    name: min(getattr(model.cfg.head, name), _QUICK_STEPS)
+    for name in ("steps", "sets")
+    if hasattr(model.cfg.head, name)
+  }
+  head = dataclasses.replace(model.cfg.head, **quick)
+  sampled_BNc = heads.sample(head, use, features, key_B, NO_GUIDANCE)
 
   def motion(x_BNc):
     x_BTNc = x_BNc.reshape(batch["latents_BThwC"].shape[:2] + x_BNc.shape[1:])

@@ -28,7 +28,7 @@ RULES = (
   (r"(out|down|expand)/kernel$", P("tensor", "fsdp")),
   (r"kernel$", P("fsdp", "tensor")),
   (r"patterns$", P(None, "fsdp", "tensor")),  # [R, N, D]
-  (r"(bias|scale|embedding|null|position|start|type)$", P()),
+  (r"(bias|scale|embedding|null|unknown|position|start|type)$", P()),
   (r"(^|/)(step|count|ns_coeffs)$", P()),
 )
 

@@ -60,8 +60,7 @@ def make_video(generator, args):
     {name: given_T[None] for name, given_T in given.items()},
     known,
     seeds=[args.seed],
-    audio_guidance=args.audio_guidance,
-    steps=args.steps,
+    guidance=_guidance(args),
   )
   sound = _Sound(args.audio)
   size_YX = (generator.size, generator.size)
@@ -75,6 +74,20 @@ def make_video(generator, args):
       film.write_audio(sound.take(chunk_BTYX3.shape[1] * SOUND_RATE // FPS))
       advance(chunk_BTYX3.shape[1])
   return frames
+
+
+def _guidance(args):
+  """What the flags ask for: {signal: scale}."""
+  scales = {} if args.audio_guidance == 1 else {"audio": args.audio_guidance}
+  for wish in args.guidance:
+    name, _, scale = wish.partition("=")
+    try:
+      scales[name] = float(scale)
+    except ValueError:
+      raise UserError(
+        f"--guidance {wish}: write SIGNAL=SCALE, audio=1.5 say"
+      ) from None
+  return scales
 
 
 class _Sound:
@@ -123,7 +136,17 @@ def _arguments(argv):
     default=1.0,
     help="above 1 follows the audio harder, at twice the work (default 1)",
   )
-  add("--steps", type=int, help="sampling steps per frame")
+  add(
+    "--guidance",
+    action="append",
+    default=[],
+    metavar="SIGNAL=SCALE",
+    help="the same for any control, pose=1.5 say; may be given several times, "
+    "each adds the work of one more video",
+  )
+  add("--steps", type=int, help="sampling steps (default: as trained)")
+  add("--sets", type=int, help="sets of tokens in a frame, of a masked head")
+  add("--temperature", type=float, help="scale of the noise, 0 to 1")
   add(
     "--faces",
     default="cascade",
@@ -131,8 +154,6 @@ def _arguments(argv):
     "cropped already), package.module:function (default cascade)",
   )
   args = parser.parse_args(argv)
-  if args.steps is not None and args.steps < 1:
-    raise UserError(f"--steps {args.steps}: at least 1 is needed")
   if not 0 <= args.seed < 2**32:
     raise UserError(f"--seed {args.seed}: give 0 to {2**32 - 1}")
   return args
@@ -146,7 +167,9 @@ def main(argv=None):
     if path and not pathlib.Path(path).is_file():
       raise UserError(f"--{flag} {path}: there is no such file")
   use_compile_cache()
-  generator = load_generator(args.checkpoint)
+  generator = load_generator(args.checkpoint).sampling(
+    steps=args.steps, sets=args.sets, temperature=args.temperature
+  )
   frames = make_video(generator, args)
   print(f"{args.out}: {frames} frames, {frames / FPS:.2f} s")
 

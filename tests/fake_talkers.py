@@ -106,6 +106,10 @@ class FakeGenerator:
     self.kind = kind
     self.calls = []
 
+  def sampling(self, **settings):
+    self.settings = settings
+    return self
+
   def generate(
     self,
     portraits_BYX3,
@@ -114,12 +118,11 @@ class FakeGenerator:
     given=None,
     portrait_controls=None,
     seeds=None,
-    audio_guidance=1.0,
-    steps=None,
+    guidance=None,
     chunk=25,
   ):
     self.portrait_controls = portrait_controls
-    self.calls.append((controls, given, seeds, audio_guidance, steps))
+    self.calls.append((controls, given, seeds, guidance))
     pieces = [mel_BTAF] if hasattr(mel_BTAF, "shape") else mel_BTAF
     start = 0
     for piece_BTAF in pieces:

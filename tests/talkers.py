@@ -12,6 +12,7 @@ from eartalk_jax.models.config import (
   ControlConfig,
   FlowHeadConfig,
   HistoryConfig,
+  MaskedHeadConfig,
   TalkerConfig,
 )
 from eartalk_jax.models.talker import Talker
@@ -31,6 +32,7 @@ TINY = TalkerConfig(
   ),
   history=HistoryConfig(max_level=1.0, clean_share=0.1, sampling_level=0.5),
   head=FlowHeadConfig(
+    kind="flow",
     width=16,
     depth=1,
     heads=2,
@@ -46,18 +48,39 @@ TINY = TalkerConfig(
   unroll=1,
 )
 
+MASKED = MaskedHeadConfig(
+  kind="masked",
+  width=16,
+  depth=1,
+  heads=2,
+  denoiser_width=16,
+  denoiser_depth=2,
+  rank=4,
+  process="flow",
+  draws=2,
+  sets=3,
+  steps=3,
+  spread=0.5,
+  shift=3.0,
+  temperature=0.7,
+)
+NOISE = dataclasses.replace(MASKED, process="noise")
+HEADS = {"flow": TINY.head, "masked": MASKED, "masked, noise": NOISE}
+
 
 def talker(**changes):
-  """(model, params): every parameter random, so that none is inert."""
+  """(model, params): every parameter random, so that none is inert.
+
+  The numbers are numpy's: initialisers take longer to compile than most tests
+  take to run.
+  """
   model = Talker(dataclasses.replace(TINY, **changes))
-  params = objective.init_params(model)(jax.random.key(0))
-  leaves, tree = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  noisy = [
-    leaf + 0.1 * jax.random.normal(key, leaf.shape)
-    for leaf, key in zip(leaves, keys, strict=True)
-  ]
-  return model, jax.tree.unflatten(tree, noisy)
+  shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  rng = np.random.default_rng(0)
+  return model, jax.tree.map(
+    lambda leaf: jnp.asarray(0.25 * rng.normal(size=leaf.shape), leaf.dtype),
+    shapes,
+  )
 
 
 def batch(cfg=TINY, rows=2, frames=11, seed=0):

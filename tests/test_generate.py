@@ -11,6 +11,7 @@ import talkers
 from eartalk_jax import generate
 from eartalk_jax.audio import frame_context
 from eartalk_jax.config import to_dict
+from eartalk_jax.contexts import contexts
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 from eartalk_jax.streaming import frame as streaming
@@ -80,7 +81,7 @@ def test_chunks_of_any_length_give_the_same_bits(generator, inputs, chunk):
 def test_contexts_of_pieces_equal_those_of_the_whole(inputs, pieces, chunk):
   mel_BTAF = inputs["mel_BTAF"]
   cuts = np.split(mel_BTAF, np.cumsum(pieces)[:-1], axis=1)
-  got = list(generate.contexts(iter(cuts), past=3, ahead=2, chunk=chunk))
+  got = list(contexts(iter(cuts), past=3, ahead=2, chunk=chunk))
   assert all(piece.shape[1] == chunk for piece in got[:-1])
   want = np.stack([frame_context(mel, 3, 2) for mel in mel_BTAF])
   np.testing.assert_array_equal(np.concatenate(got, axis=1), want)
@@ -129,3 +130,17 @@ def test_a_folder_that_is_no_run_is_refused(tmp_path):
   (tmp_path / "config.json").write_text(json.dumps(config))
   with pytest.raises(UserError, match="tokenizer"):
     generate.load_generator(tmp_path)
+
+
+def test_sampling_may_differ_from_training(generator):
+  quick = generator.sampling(steps=1, temperature=0.5, sets=None)
+  assert (quick.config.head.steps, quick.config.head.temperature) == (1, 0.5)
+  assert generator.sampling().config == generator.config
+  for settings, message in [
+    ({"sets": 2}, "'flow' head has no sets"),
+    ({"steps": 0}, "steps = 0 is too little"),
+    ({"temperature": -0.1}, "temperature = -0.1"),
+    ({"width": 8}, "has no width"),
+  ]:
+    with pytest.raises(UserError, match=message):
+      generator.sampling(**settings)

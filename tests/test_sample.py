@@ -72,10 +72,10 @@ def test_what_is_known_of_the_portrait_reaches_the_generator(tmp_path):
 
 def test_what_the_flags_say_reaches_the_generator(tmp_path):
   generator = FakeGenerator()
-  flags = ["--seed", "7", "--audio-guidance", "2", "--steps", "3"]
+  flags = ["--seed=7", "--audio-guidance=2", "--guidance=pose=0.5"]
   run(tmp_path, generator, flags=flags, controls={"emotion": {"5": "sad"}})
-  ((controls, given, seeds, guidance, steps),) = generator.calls
-  assert (seeds, guidance, steps) == ([7], 2.0, 3)
+  ((controls, given, seeds, guidance),) = generator.calls
+  assert (seeds, guidance) == ([7], {"audio": 2.0, "pose": 0.5})
   assert controls["emotion"].shape == (1, 25, 1)
   assert given["emotion"][0].tolist() == [False] * 5 + [True] * 20
 
@@ -112,8 +112,6 @@ def test_the_command_names_missing_files_and_wrong_numbers(tmp_path):
   for name in ("portrait", "audio", "controls"):
     with pytest.raises(UserError, match=f"--{name} none: there is no such"):
       sample.main(words(**{name: "none"}))
-  with pytest.raises(UserError, match="--steps 0"):
-    sample.main(words(steps=0))
   with pytest.raises(UserError, match="--seed -1"):
     sample.main(words(seed=-1))
   with pytest.raises(UserError, match="not the work directory of a run"):

@@ -7,7 +7,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 from tiny import init_params, run_config, train
 
-from configs import base
+from configs import base, paper, paper_fast
 from eartalk_jax import objective
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
@@ -72,8 +72,9 @@ def test_moments_and_averages_live_where_their_parameter_does():
     assert len(same) == 4 and len(set(same)) == 1
 
 
-def test_the_whole_talker_has_rules_and_its_matrices_are_split():
-  model = Talker(from_config(TalkerConfig, base.get_config().model))
+@pytest.mark.parametrize("config", [base, paper, paper_fast])
+def test_the_whole_talker_has_rules_and_its_matrices_are_split(config):
+  model = Talker(from_config(TalkerConfig, config.get_config().model))
   params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
   found = specs(params, 1, 8, 1)
   sizes = {

@@ -286,3 +286,38 @@ def test_what_is_no_saved_stream_of_this_model_is_refused(
   for damaged in (b"", saved[:-5], b"hello"):
     with pytest.raises(UserError, match="damaged"):
       streams.restore(damaged)
+
+
+def test_guidance_is_a_number_that_each_stream_may_change(
+  generator,  # noqa: F811
+  portraits,
+  speech,
+):
+  guided = Streams(generator, slots=2, guidance={"audio": 1.0})
+  alone, plain, loud = (
+    streams.open(portraits[0])
+    for streams in (Streams(generator), *[guided] * 2)
+  )
+  loud.guide("audio", 3.0)
+  for stream in (alone, plain, loud):
+    stream.push(speech[0])
+  frames = [stream.pull().astype(int) for stream in (alone, plain, loud)]
+  assert np.abs(frames[1] - frames[0]).max() <= 1
+  assert np.abs(frames[2] - frames[0]).max() > 3
+  assert guided.compilations == 1
+  with pytest.raises(UserError, match="pose is not guided here"):
+    loud.guide("pose", 2.0)
+  with pytest.raises(UserError, match="finite"):
+    loud.guide("audio", float("nan"))
+  with pytest.raises(UserError, match="unknown signal 'posse'"):
+    Streams(generator, guidance={"posse": 2.0})
+
+
+def test_a_saved_stream_keeps_its_guidance(generator, portraits, speech):  # noqa: F811
+  streams = Streams(generator, slots=2, guidance={"audio": 1.0})
+  first = streams.open(portraits[0])
+  first.guide("audio", 3.0)
+  second = streams.restore(first.save())
+  for stream in (first, second):
+    stream.push(speech[0])
+  np.testing.assert_array_equal(first.pull(), second.pull())

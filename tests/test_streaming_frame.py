@@ -10,15 +10,17 @@ import pytest
 import talkers
 
 from eartalk_jax import objective
+from eartalk_jax.guidance import make_guidance
 from eartalk_jax.models.patches import to_tokens
 from eartalk_jax.streaming import frame as streaming
 
 T = 11
+CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 
 
-@pytest.fixture(scope="module")
-def setup():
-  model, params = talkers.talker()
+@pytest.fixture(params=["flow", "masked, noise"], scope="module")
+def setup(request):
+  model, params = talkers.talker(head=talkers.HEADS[request.param])
   batch = talkers.batch(frames=T)
   signals = objective.signals_of(batch)
   by_frame = [jax.tree.map(lambda x, i=i: x[:, i], signals) for i in range(T)]
@@ -79,6 +81,28 @@ def test_a_control_changed_at_a_frame_changes_nothing_before_it(setup):
   assert jnp.any(before[:, 5] != after[:, 5])
 
 
+def test_no_sampled_frame_knows_what_comes_later(setup):
+  model, weights, _, batch, by_frame = setup
+  frame, frames = 2, 4
+
+  def sampled(signals):
+    state = _open(model, weights, batch, [0, 1])
+    for index in range(frames):
+      state, latent = streaming.step(model, weights, state, signals[index])
+      if index == frame:
+        out = latent.sum()
+    return out
+
+  grads = jax.jit(jax.grad(sampled, allow_int=True))(by_frame[:frames])
+  for name in ("audio", "pose"):
+    at = [
+      g["audio"] if name == "audio" else g["controls"]["pose"]["value"]
+      for g in grads
+    ]
+    assert jnp.any(at[frame] != 0)
+    assert not jnp.any(at[frame + 1] != 0)
+
+
 def test_rows_of_different_ages_are_independent_streams(setup):
   model, weights, _, batch, by_frame = setup
   state = _open(model, weights, batch, [7, 8])
@@ -103,8 +127,8 @@ def test_rows_of_different_ages_are_independent_streams(setup):
     for i in range(3)
   ]
   _, mixed_out = _run(model, weights, joined, mixed)
-  np.testing.assert_allclose(mixed_out[0], together[0, 3:6], atol=1e-5)
-  np.testing.assert_allclose(mixed_out[1], together[1, :3], atol=1e-5)
+  np.testing.assert_allclose(mixed_out[0], together[0, 3:6], **CLOSE)
+  np.testing.assert_allclose(mixed_out[1], together[1, :3], **CLOSE)
 
 
 def test_the_seed_decides_the_frames(setup):
@@ -123,11 +147,13 @@ def test_the_seed_decides_the_frames(setup):
   assert jnp.any(runs[0][1] != runs[2][1])
 
 
-def test_at_temperature_zero_nothing_is_random(setup):
-  _, _, params, batch, by_frame = setup
+def test_at_temperature_zero_nothing_is_random():
   head = dataclasses.replace(talkers.TINY.head, temperature=0.0)
-  model, _ = talkers.talker(head=head)
+  model, params = talkers.talker(head=head)
   weights = streaming.prepare(params)
+  batch = talkers.batch(frames=2)
+  signals = objective.signals_of(batch)
+  by_frame = [jax.tree.map(lambda x, i=i: x[:, i], signals) for i in range(2)]
   one, other = (
     _run(model, weights, _open(model, weights, batch, seeds), by_frame)[1]
     for seeds in ([0, 1], [2, 3])
@@ -140,10 +166,17 @@ def test_guidance_one_is_no_guidance_and_two_is_not(setup):
   state = _open(model, weights, batch, [0, 1])
   given = [{**s, "audio_given": jnp.ones(2, bool)} for s in by_frame[:3]]
   _, plain = _run(model, weights, state, given)
-  _, one = _run(model, weights, state, given, audio_guidance_B=jnp.ones(2))
-  _, two = _run(model, weights, state, given, audio_guidance_B=jnp.full(2, 2.0))
-  np.testing.assert_allclose(one, plain, atol=1e-5)
-  assert jnp.abs(two - plain).max() > 1e-3
+
+  def guided(**scales):
+    guidance = make_guidance(model.cfg, scales, rows=2)
+    return _run(model, weights, state, given, guidance=guidance)[1]
+
+  np.testing.assert_allclose(guided(audio=1, pose=1), plain, atol=1e-5)
+  assert jnp.abs(guided(audio=2) - plain).max() > 1e-3
+  # One stream's scale is nothing to the other.
+  mixed = guided(audio=[1, 2])
+  np.testing.assert_allclose(mixed[0], plain[0], atol=1e-5)
+  assert jnp.abs(mixed[1] - plain[1]).max() > 1e-3
 
 
 def test_the_state_keeps_its_size(setup):

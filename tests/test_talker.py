@@ -1,6 +1,7 @@
 """The talker: causality, the reach of each signal, declared controls."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ def model_and_params():
   return talkers.talker()
 
 
+@functools.partial(jax.jit, static_argnums=0)
 def _hidden(model, params, batch):
   tokens_BTNc = to_tokens(batch["latents_BThwC"], model.cfg.patch)
   sink_BNc = to_tokens(batch["sink_BhwC"], model.cfg.patch)
@@ -46,21 +48,27 @@ def test_patches_come_back_as_they_went():
   )
 
 
-@pytest.mark.parametrize("name", ["latents_BThwC", "audio_BTF"])
+@pytest.mark.parametrize("name", ["latents_BThwC", "audio_BTF", "pose"])
 def test_no_frame_sees_the_future(model_and_params, name):
   model, params = model_and_params
   batch = talkers.batch(frames=T)
   frame = 6
+  pose = {**batch["controls"]["pose"], "given_BT": jnp.ones((2, T), bool)}
 
   def frame_sum(x):
-    return _hidden(model, params, {**batch, name: x})[0, frame].sum()
+    changed = {**batch, name: x}
+    if name == "pose":
+      controls = {**batch["controls"], "pose": {**pose, "value_BTK": x}}
+      changed = {**batch, "controls": controls}
+    return _hidden(model, params, changed)[0, frame].sum()
 
-  grad = jax.grad(frame_sum)(batch[name])[0]
-  # Frame i reads the picture before it, and its own audio.
+  signal = pose["value_BTK"] if name == "pose" else batch[name]
+  grad = jax.jit(jax.grad(frame_sum))(signal)
+  # Frame i reads the picture before it, and its own audio and controls.
   last = frame - 1 if name == "latents_BThwC" else frame
-  assert jnp.all(grad[last + 1 :] == 0)
-  assert jnp.any(grad[last] != 0)
-  assert jnp.all(jax.grad(frame_sum)(batch[name])[1] == 0), "rows mix"
+  assert jnp.all(grad[0, last + 1 :] == 0)
+  assert jnp.any(grad[0, last] != 0)
+  assert jnp.all(grad[1] == 0), "rows mix"
 
 
 def test_the_window_forgets_but_the_sink_stays(model_and_params):
@@ -71,7 +79,7 @@ def test_the_window_forgets_but_the_sink_stays(model_and_params):
     changed = {**batch, "latents_BThwC": latents, "sink_BhwC": sink}
     return _hidden(model, params, changed)[0, T - 1].sum()
 
-  grad_latents, grad_sink = jax.grad(grads, argnums=(0, 1))(
+  grad_latents, grad_sink = jax.jit(jax.grad(grads, argnums=(0, 1)))(
     batch["latents_BThwC"], batch["sink_BhwC"]
   )
   cfg = model.cfg
@@ -130,7 +138,7 @@ def test_a_new_control_needs_nothing_but_its_declaration():
     changed = {**batch, "controls": controls, "sink_controls": sink_controls}
     return objective.talker_loss(model)(params, changed, jax.random.key(0))[0]
 
-  assert jnp.any(jax.grad(loss)(value_BTK) != 0)
+  assert jnp.any(jax.jit(jax.grad(loss))(value_BTK) != 0)
 
 
 def test_what_is_known_of_the_portrait_counts_and_the_rest_does_not():
@@ -155,19 +163,23 @@ def test_remat_and_unrolling_change_no_gradient():
   for changes in ({}, {"remat": True}, {"unroll": 2}):
     variant, _ = talkers.talker(**changes)
     loss_fn = objective.talker_loss(variant)
-    grads.append(jax.grad(lambda p, f=loss_fn: f(p, batch, key)[0])(params))
+    grads.append(
+      jax.jit(jax.grad(lambda p, f=loss_fn: f(p, batch, key)[0]))(params)
+    )
   for other in grads[1:]:
     jax.tree.map(
       lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), grads[0], other
     )
 
 
-def test_every_parameter_learns():
-  model, params = talkers.talker()
+@pytest.mark.parametrize("head", ["flow", "masked"])
+def test_every_parameter_learns(head):
+  model, params = talkers.talker(head=talkers.HEADS[head])
   loss_fn = objective.talker_loss(model)
-  grads = jax.grad(
-    lambda p: loss_fn(p, talkers.batch(rows=8), jax.random.key(0))[0]
-  )(params)
+  batch = talkers.batch(rows=8)
+  grads = jax.jit(jax.grad(lambda p: loss_fn(p, batch, jax.random.key(0))[0]))(
+    params
+  )
   flat = jax.tree_util.tree_leaves_with_path(grads)
   dead = [jax.tree_util.keystr(path) for path, g in flat if not jnp.any(g != 0)]
   # A key's bias adds the same to all logits of a query, so it cannot matter.

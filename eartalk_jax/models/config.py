@@ -1,6 +1,7 @@
 """What a talker is made of. Every field is explained where it is declared."""
 
 import dataclasses
+from typing import Literal
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +76,11 @@ class FlowHeadConfig:
   """The `flow` head: a shallow transformer over the tokens of one frame.
 
   Attributes:
+    kind: "flow".
     width, depth, heads: its size.
     rank: bottleneck of its adaptive norms.
     draws: noise draws per frame in training; they share the backbone's work.
-    steps: Euler steps while sampling, unless the caller says otherwise.
+    steps: Euler steps while sampling.
     spread: typical deviation of a frame from its portrait, in latent units:
       the head models (frame - portrait) / spread.
     shift: of the flow's times towards noise, see `flow.shifted`.
@@ -86,11 +88,47 @@ class FlowHeadConfig:
       learned distribution, less shows its middle: steadier, less varied.
   """
 
+  kind: Literal["flow"]
   width: int
   depth: int
   heads: int
   rank: int
   draws: int
+  steps: int
+  spread: float
+  shift: float
+  temperature: float
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskedHeadConfig:
+  """The `masked` head: tokens set by set, each by a small denoiser.
+
+  Attributes:
+    kind: "masked".
+    width, depth, heads: size of the stack over a frame's tokens.
+    denoiser_width, denoiser_depth: size of the MLP that denoises one token.
+    rank: bottleneck of their adaptive norms.
+    process: "flow" (flow matching) or "noise" (noise prediction, the paper's).
+    draws: noise draws per token in training; they share all but the denoiser.
+    sets: how many sets of tokens make a frame while sampling.
+    steps: denoising steps for each set.
+    spread: as in the flow head.
+    shift: as in the flow head; only flow matching reads it.
+    temperature: scale of the noise, as in the flow head; noise prediction
+      scales what each step adds (MAR).
+  """
+
+  kind: Literal["masked"]
+  width: int
+  depth: int
+  heads: int
+  denoiser_width: int
+  denoiser_depth: int
+  rank: int
+  process: Literal["flow", "noise"]
+  draws: int
+  sets: int
   steps: int
   spread: float
   shift: float
@@ -124,7 +162,7 @@ class TalkerConfig:
   audio: AudioConfig
   controls: tuple[ControlConfig, ...]
   history: HistoryConfig
-  head: FlowHeadConfig
+  head: FlowHeadConfig | MaskedHeadConfig
   dtype: str
   remat: bool
   unroll: int
@@ -138,6 +176,10 @@ class TalkerConfig:
         raise ValueError(
           f"width {part.width} is not an even multiple of {part.heads} heads"
         )
+    if self.head.kind == "masked" and not 1 <= self.head.sets <= self.tokens:
+      raise ValueError(
+        f"head.sets is {self.head.sets}; a frame has {self.tokens} tokens"
+      )
     names = [control.name for control in self.controls]
     if len(set(names)) < len(names):
       raise ValueError(f"control names repeat: {names}")

@@ -1,4 +1,4 @@
-"""The `flow` head: samples a frame's tokens jointly, by flow matching.
+"""The network of the `flow` head: cleans a frame's tokens jointly.
 
 What flows is the deviation of the frame from the portrait, in units of
 `spread`: a head that knows nothing yet shows the portrait, and all that it
@@ -11,44 +11,9 @@ E head width.
 import flax.linen as nn
 import jax.numpy as jnp
 
-from eartalk_jax.models import sfa
 from eartalk_jax.models.config import FlowHeadConfig
-from eartalk_jax.models.layers import (
-  Heads,
-  MergeHeads,
-  Mlp,
-  Modulation,
-  modulate,
-  norm,
-  sinusoids,
-)
-
-
-class HeadLayer(nn.Module):
-  """A transformer layer whose norms and gates follow (time, backbone)."""
-
-  cfg: FlowHeadConfig
-  dtype: jnp.dtype
-
-  @nn.compact
-  def __call__(self, x_BNE, condition_BNE):
-    cfg = self.cfg
-    modulation = Modulation(
-      cfg.width, 6, self.dtype, cfg.rank, name="modulation"
-    )
-    shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation(
-      condition_BNE
-    )
-    y_BNE = modulate(norm()(x_BNE), shift_a, scale_a)
-    heads = Heads(
-      cfg.heads, cfg.width // cfg.heads, self.dtype, name="attention"
-    )
-    attended_BNHK = sfa.spatial(*heads(y_BNE))
-    merge = MergeHeads(cfg.width, self.dtype, name="merge")
-    x_BNE = x_BNE + gate_a * merge(attended_BNHK)
-    y_BNE = modulate(norm()(x_BNE), shift_m, scale_m)
-    mlp = Mlp(cfg.width, self.dtype, name="mlp")
-    return x_BNE + gate_m * mlp(y_BNE)
+from eartalk_jax.models.head_layer import HeadLayer
+from eartalk_jax.models.layers import norm, sinusoids
 
 
 class FlowHead(nn.Module):
@@ -59,8 +24,15 @@ class FlowHead(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, noisy_BNc, time_B, h_BND):
-    """Returns [B N c], float32."""
+  def __call__(self, noisy_BNc, time_B, features):
+    """The clean deviations [B N c], float32.
+
+    Args:
+      noisy_BNc: deviations of frames at flow time t.
+      time_B: t.
+      features: (h_BND, guess_BNc) of those frames, from `Talker.finish`.
+    """
+    h_BND, guess_BNc = features
     cfg, dtype = self.cfg, self.dtype
     n = noisy_BNc.shape[1]
     position_1NE = self.param(
@@ -82,4 +54,4 @@ class FlowHead(nn.Module):
     out = nn.Dense(
       self.token_width, dtype=dtype, kernel_init=zeros, name="token_out"
     )
-    return out(norm()(x_BNE)).astype(jnp.float32)
+    return guess_BNc + out(norm()(x_BNE)).astype(jnp.float32)

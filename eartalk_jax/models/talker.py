@@ -20,6 +20,7 @@ from eartalk_jax.models.conditions import Conditions
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.flow_head import FlowHead
 from eartalk_jax.models.layers import norm, sinusoids
+from eartalk_jax.models.masked_head import MaskedHead
 
 # How many patterns over the frame the conditions can weigh directly.
 _PATTERNS = 64
@@ -28,6 +29,13 @@ _PATTERNS = 64
 def _lift(x, rank):
   """Adds leading axes of length 1 until `x` has `rank` axes."""
   return x.reshape((1,) * (rank - x.ndim) + x.shape)
+
+
+def _head(cfg):
+  dtype = jnp.dtype(cfg.dtype)
+  if cfg.head.kind == "flow":
+    return FlowHead(cfg.head, cfg.token_width, dtype)
+  return MaskedHead(cfg.head, cfg.tokens, cfg.token_width, dtype)
 
 
 class Talker(nn.Module):
@@ -59,7 +67,7 @@ class Talker(nn.Module):
       "patterns", nn.initializers.normal(), (_PATTERNS, *frame_shape)
     )
     self.direct_norm = norm()
-    self.head = FlowHead(cfg.head, cfg.token_width, dtype)
+    self.head = _head(cfg)
 
   def embed_sink(self, sink_BNc):
     """The portrait's tokens [B N c] -> [B N D]."""
@@ -140,16 +148,9 @@ class Talker(nn.Module):
     x_BTND = self.backbone(x_BTPD, anchor_BND, modulator_BTPD)
     return self.finish(x_BTND, beside)
 
-  def denoise(self, noisy_BNc, time_B, features):
-    """The head: noisy deviations from the portrait -> clean ones.
-
-    Args:
-      noisy_BNc: deviations of frames, at flow time t.
-      time_B: t.
-      features: what `finish` returned for those frames.
-    """
-    h_BND, guess_BNc = features
-    return guess_BNc + self.head(noisy_BNc, time_B, h_BND)
+  def use_head(self, method, *args):
+    """Calls a method of the head's network; see `eartalk_jax.heads`."""
+    return getattr(self.head, method)(*args)
 
   def __call__(self, previous_BTNc, level_BT, sink_BNc, portrait, signals):
     """Touches every parameter once; for initialisation."""
@@ -157,4 +158,4 @@ class Talker(nn.Module):
       previous_BTNc, level_BT, sink_BNc, portrait, signals
     )
     features = (h_BTND[:, 0], guess_BTNc[:, 0])
-    return self.denoise(previous_BTNc[:, 0], level_BT[:, 0], features)
+    return self.head(previous_BTNc[:, 0], level_BT[:, 0], features)

@@ -16,7 +16,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax import flow
+from eartalk_jax import heads
+from eartalk_jax.guidance import NO_GUIDANCE
 from eartalk_jax.models import sfa
 from eartalk_jax.models.backbone import Layer, modulator, unstack_layers
 from eartalk_jax.models.patches import to_latents, to_tokens
@@ -94,16 +95,6 @@ def init(model, weights, sink_BhwC, key_B, portrait):
   )
 
 
-def _noise(state):
-  """Noise [B N c] of the frame that each row makes next."""
-  shape = state.previous_BNc.shape[1:]
-
-  def draw(key, count):
-    return jax.random.normal(jax.random.fold_in(key, count), shape)
-
-  return jax.vmap(draw)(state.key_B, state.count_B)
-
-
 def hidden(model, weights, state, signals):
   """The backbone on the next block: (what the head reads, new caches)."""
   cfg = model.cfg
@@ -141,60 +132,36 @@ def hidden(model, weights, state, signals):
   return features, tuple(caches)
 
 
-def _guided_hidden(model, weights, state, signals):
-  """Rows with their audio, then the same rows with the audio's null.
-
-  Both read the same past; only the first half's block is remembered.
-  """
-
-  def twice(x):
-    return jnp.concatenate([x, x])
-
-  given_B = signals["audio_given"]
-  doubled = jax.tree.map(twice, signals)
-  doubled["audio_given"] = jnp.concatenate([given_B, jnp.zeros_like(given_B)])
-  features, caches = hidden(model, weights, jax.tree.map(twice, state), doubled)
-  rows = given_B.shape[0]
-  return features, jax.tree.map(lambda x: x[:rows], caches)
+def _branched_hidden(model, weights, state, signals, guidance):
+  """`hidden` of all branches; the full one's block is remembered."""
+  features, caches = hidden(
+    model,
+    weights,
+    jax.tree.map(guidance.repeat, state),
+    guidance.branches(signals),
+  )
+  return features, jax.tree.map(guidance.first, caches)
 
 
-def step(model, weights, state, signals, steps=None, audio_guidance_B=None):
+def step(model, weights, state, signals, guidance=NO_GUIDANCE):
   """Makes the next frame of every stream.
 
   Args:
     model, weights, state: see `init`.
     signals: the frame's conditions as `Conditions` takes them, [B ...].
-    steps: sampling steps of the head; the config's unless given.
-    audio_guidance_B: classifier-free guidance scale on the audio (1 is none),
-      an array, so that changing it compiles nothing. None costs half.
+    guidance: Guidance on some of them.
 
   Returns:
     (the state after the frame, latent_BhwC).
   """
   cfg = model.cfg
-  guided = audio_guidance_B is not None
-  backbone = _guided_hidden if guided else hidden
-  features, caches = backbone(model, weights, state, signals)
+  features, caches = _branched_hidden(model, weights, state, signals, guidance)
+  key_B = jax.vmap(jax.random.fold_in)(state.key_B, state.count_B)
 
-  def denoise(noisy_BNc, time_B):
-    if not guided:
-      return _apply(model, weights, "denoise", noisy_BNc, time_B, features)
-    both = _apply(
-      model,
-      weights,
-      "denoise",
-      jnp.concatenate([noisy_BNc, noisy_BNc]),
-      jnp.concatenate([time_B, time_B]),
-      features,
-    )
-    heard_BNc, deaf_BNc = jnp.split(both, 2)
-    scale_B11 = audio_guidance_B[:, None, None]
-    return deaf_BNc + scale_B11 * (heard_BNc - deaf_BNc)
+  def use(method, *args):
+    return _apply(model, weights, "use_head", method, *args)
 
-  noise_BNc = cfg.head.temperature * _noise(state)
-  away_BNc = flow.sample(
-    denoise, noise_BNc, steps or cfg.head.steps, cfg.head.shift
-  )
+  away_BNc = heads.sample(cfg.head, use, features, key_B, guidance)
   frame_BNc = state.sink_BNc + cfg.head.spread * away_BNc
   state = state.replace(
     count_B=state.count_B + 1, previous_BNc=frame_BNc, caches=caches
@@ -203,20 +170,18 @@ def step(model, weights, state, signals, steps=None, audio_guidance_B=None):
 
 
 def pixels_step(
-  model, tokenizer, weights, state, signals, steps=None, audio_guidance_B=None
+  model, tokenizer, weights, state, signals, guidance=NO_GUIDANCE
 ):
   """`step` and what the tokenizer shows of it.
 
   Args:
     tokenizer: of the frames; its own `params` decode.
     state: (StreamState, state of the tokenizer's decoder).
-    model, weights, signals, steps, audio_guidance_B: see `step`.
+    model, weights, signals, guidance: see `step`.
 
   Returns:
     (the state after the frame, uint8 frames_BtYX3).
   """
-  stream, latent_BhwC = step(
-    model, weights, state[0], signals, steps, audio_guidance_B
-  )
+  stream, latent_BhwC = step(model, weights, state[0], signals, guidance)
   decode, frames_BtYX3 = tokenizer.decode_step(state[1], latent_BhwC)
   return (stream, decode), jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)

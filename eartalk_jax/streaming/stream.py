@@ -19,6 +19,7 @@ class Stream:
   Attributes:
     row: its slot.
     ear, timeline: what it heard and what is asked of it.
+    scales: {signal: its guidance}.
     made: frames that nobody pulled yet.
   """
 
@@ -28,6 +29,7 @@ class Stream:
     self.row = row
     self.ear = Ear(config.audio)
     self.timeline = Timeline(config.controls, streams.generator.categories)
+    self.scales = dict(streams.guidance)
     self.made = collections.deque()
 
   @property
@@ -82,6 +84,26 @@ class Stream:
     """Leaves a control to the model from a frame on; see `set`."""
     self._check_open()
     self.timeline.set(name, None, frame)
+
+  def guide(self, name, scale):
+    """Changes the guidance of a signal from the next frame on.
+
+    Args:
+      name: "audio" or a control, among those that `Streams` was made to guide.
+      scale: 1 is none.
+
+    Raises:
+      UserError: closed, a signal that is not guided, no finite number.
+    """
+    self._check_open()
+    if name not in self.scales:
+      raise UserError(
+        f"guidance: {name} is not guided here; make Streams(..., "
+        f"guidance={{{name!r}: 1.0}})"
+      )
+    if not np.isfinite(scale):
+      raise UserError(f"guidance: {name} = {scale}; a finite number is needed")
+    self.scales[name] = float(scale)
 
   def pull(self):
     """All frames that can be made by now and were not pulled, uint8 [t Y X 3].

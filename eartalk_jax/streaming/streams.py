@@ -19,10 +19,11 @@ from eartalk_jax.audio import AudioFeatures
 from eartalk_jax.config import to_dict
 from eartalk_jax.controls import columns, find_control, parse_value
 from eartalk_jax.errors import UserError
+from eartalk_jax.guidance import Guidance, make_guidance
 from eartalk_jax.streaming import frame
 from eartalk_jax.streaming.stream import Stream
 
-_VERSION = 1
+_VERSION = 2
 
 
 class Streams:
@@ -31,14 +32,16 @@ class Streams:
   Args:
     generator: from `generate.load_generator`.
     slots: streams at a time. Each costs its part of every step, used or not.
-    steps: sampling steps of the head; the config's unless given.
+    guidance: {"audio" or a control's name: scale}, with which streams begin;
+      `Stream.guide` changes it. Each name adds the work of `slots` streams.
   """
 
-  def __init__(self, generator, slots=1, steps=None):
+  def __init__(self, generator, slots=1, guidance=None):
     if slots < 1:
       raise UserError(f"slots={slots}: at least 1 is needed")
     self.generator = generator
-    self.steps = steps
+    self.guidance = guidance or {}
+    self._scales = make_guidance(generator.config, self.guidance, slots)
     self._taken = [None] * slots
     self._weights = jax.tree.map(jnp.asarray, generator.weights)
     self._state = self._blank(slots)
@@ -86,17 +89,21 @@ class Streams:
   def advance(self):
     """Makes the next frame of every stream that is ready."""
     signals, active_B = self._blank_signals(len(self._taken)), []
+    scales = {k: scale_B.copy() for k, scale_B in self._scales.scales.items()}
     for row, stream in enumerate(self._taken):
       active_B.append(stream is not None and stream.ready > 0)
       if active_B[-1]:
         signals["audio"][row] = stream.ear.take()
         signals["audio_given"][row] = True
         _fill(signals["controls"], row, stream.timeline.advance())
+        for name, scale in stream.scales.items():
+          scales[name][row] = scale
     self._state, frames_BtYX3 = self._step(
       self._weights,
       self.generator.tokenizer.params,
       self._state,
       signals,
+      Guidance(scales),
       np.asarray(active_B),
     )
     for stream, active in zip(self._taken, active_B, strict=True):
@@ -117,6 +124,7 @@ class Streams:
         "state": [np.asarray(leaf[stream.row]) for leaf in leaves],
         "ear": stream.ear.save(),
         "timeline": stream.timeline.save(),
+        "scales": stream.scales,
         "made": [np.asarray(frames) for frames in stream.made],
       }
     )
@@ -140,6 +148,7 @@ class Streams:
     stream = self._seat_stream()
     stream.ear.load(saved["ear"])
     stream.timeline.load(saved["timeline"])
+    stream.scales.update(saved["scales"])
     stream.made.extend(saved["made"])
     tree = jax.tree.structure(self._state)
     row = jax.tree.unflatten(tree, saved["state"])
@@ -152,7 +161,8 @@ class Streams:
       {
         "config": to_dict(self.generator.config),
         "tokenizer": self.generator.tokenizer.fingerprint,
-        "steps": [self.generator.trained_steps, self.steps],
+        "trained_steps": self.generator.trained_steps,
+        "guided": sorted(self.guidance),
       }
     )
 
@@ -214,7 +224,7 @@ class Streams:
     """Compiled: one frame of the active rows, pixels included."""
 
     @functools.partial(jax.jit, donate_argnames=("state",))
-    def step(weights, decoder, state, signals, active_B):
+    def step(weights, decoder, state, signals, guidance, active_B):
       generator = self.generator
       tokenizer = dataclasses.replace(generator.tokenizer, params=decoder)
       (stream, decode), frames_BtYX3 = frame.pixels_step(
@@ -223,7 +233,7 @@ class Streams:
         weights,
         (_keyed(state[0]), state[1]),
         signals,
-        self.steps,
+        guidance,
       )
       moved = (_plain(stream), decode)
       state = jax.tree.map(

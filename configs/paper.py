@@ -1,0 +1,41 @@
+"""EARTalking's factorisation: base.py with a `masked` head, 0.59 B parameters.
+
+Set-by-set masked autoregression over the frame, then a small MLP that denoises
+one token at a time (arXiv 2603.20307): 36 sets of 25 denoising steps of noise
+prediction, the paper's Eq. 1. What the paper leaves open follows NOVA's 0.6 B
+model (arXiv 2412.14169): 16 layers of 1024, a denoiser of 3 layers of 1280, 4
+noise draws per token. Two things are ours: known and unknown tokens go through
+one stack, and tokens are the backbone's (4 x 4 latents; NOVA's are 2 x 2).
+
+  python -m launch.train --config configs/paper.py --workdir runs/paper \
+    --config.data.tokens=DIR --config.tokenizer=DIR
+
+It is the reference for quality, far from real time: a frame takes 36 passes
+through the stack and 900 through the denoiser, where the `flow` head of base.py
+takes 8. `--sets` and `--steps` of launch.sample make a trained one faster;
+configs/paper_fast.py is made to be fast.
+"""
+
+from configs import base
+
+
+def get_config():
+  """Returns base.py with the paper's head."""
+  c = base.get_config()
+  c.model.head = {
+    "kind": "masked",
+    "width": 1024,
+    "depth": 16,
+    "heads": 16,
+    "denoiser_width": 1280,
+    "denoiser_depth": 3,
+    "rank": 192,
+    "process": "noise",
+    "draws": 4,
+    "sets": 36,
+    "steps": 25,
+    "spread": 0.65,
+    "shift": 1.0,
+    "temperature": 1.0,
+  }
+  return c

@@ -1,0 +1,94 @@
+"""Classifier-free guidance with a scale for each signal, in one call.
+
+  out = full + sum over signals s of (scale_s - 1) * (full - without s)
+
+A guided signal adds one branch of rows, in which it is replaced by its null;
+all branches go through the network as one batch. Scale 1 changes nothing.
+
+Dimension key: B streams; Z branches, the full one first.
+"""
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eartalk_jax.config import nearest
+from eartalk_jax.errors import UserError
+
+
+@flax.struct.dataclass
+class Guidance:
+  """Which signals are guided, and how hard each stream's are.
+
+  Attributes:
+    scales: {signal: scale_B}, "audio" or a control's name. The names shape the
+      program; the scales are arrays, so changing them compiles nothing.
+  """
+
+  scales: dict
+
+  def repeat(self, x):
+    """[B ...] -> [Z*B ...], the same for all branches."""
+    return jnp.tile(x, (1 + len(self.scales),) + (1,) * (x.ndim - 1))
+
+  def branches(self, signals):
+    """A frame's conditions [B ...] -> those of all branches [Z*B ...]."""
+    out = jax.tree.map(self.repeat, signals)
+    rows = signals["audio_given"].shape[0]
+    for index, name in enumerate(sorted(self.scales), start=1):
+      part = slice(index * rows, (index + 1) * rows)
+      if name == "audio":
+        out["audio_given"] = out["audio_given"].at[part].set(False)
+      else:
+        control = dict(out["controls"][name])
+        control["given"] = control["given"].at[part].set(False)
+        out["controls"] = {**out["controls"], name: control}
+    return out
+
+  def first(self, x):
+    """The rows of the full branch."""
+    return x[: x.shape[0] // (1 + len(self.scales))]
+
+  def combine(self, out, ramp=1.0):
+    """What the branches predict [Z*X ...] -> the guided prediction [X ...].
+
+    Args:
+      out: X is B, or a multiple of it with the rows of a stream side by side.
+      ramp: share of the scales' excess over 1 that counts already.
+    """
+    if not self.scales:
+      return out
+    full, *without = jnp.split(out, 1 + len(self.scales))
+    guided = full
+    for name, other in zip(sorted(self.scales), without, strict=True):
+      scale_B = self.scales[name]
+      scale = jnp.repeat(scale_B, full.shape[0] // scale_B.shape[0])
+      scale = scale.reshape(scale.shape + (1,) * (full.ndim - 1))
+      guided = guided + ramp * (scale - 1) * (full - other)
+    return guided
+
+
+NO_GUIDANCE = Guidance({})
+
+
+def make_guidance(config, scales, rows):
+  """Checks a user's {signal: scale} and spreads each over `rows` streams.
+
+  Raises:
+    UserError: the model has no such signal, or a scale is no finite number.
+  """
+  known = ["audio", *(control.name for control in config.controls)]
+  for name, scale in scales.items():
+    if name not in known:
+      raise UserError(
+        f"guidance: unknown signal {name!r}; {nearest(name, known)}"
+      )
+    if not np.all(np.isfinite(scale)):
+      raise UserError(f"guidance: {name} = {scale}; a finite number is needed")
+  return Guidance(
+    {
+      name: np.broadcast_to(np.asarray(scale, np.float32), (rows,))
+      for name, scale in scales.items()
+    }
+  )

@@ -1,0 +1,28 @@
+"""The `flow` head: all tokens of a frame at once, by flow matching."""
+
+import jax
+import jax.numpy as jnp
+
+from eartalk_jax import flow
+
+
+def loss(cfg, use, target_BNc, features, key):
+  """See `heads`."""
+  features = jax.tree.map(lambda x: jnp.tile(x, (cfg.draws, 1, 1)), features)
+
+  def denoise(noisy_BNc, time_B):
+    return use("__call__", noisy_BNc, time_B, features)
+
+  return flow.loss(denoise, target_BNc, key, cfg.draws, cfg.shift)
+
+
+def sample(cfg, use, features, key_B, guidance):
+  """See `heads`."""
+
+  def denoise(noisy_BNc, time_B):
+    noisy, time = guidance.repeat(noisy_BNc), guidance.repeat(time_B)
+    return guidance.combine(use("__call__", noisy, time, features))
+
+  shape = features[1].shape[1:]
+  noise_BNc = jax.vmap(lambda key: jax.random.normal(key, shape))(key_B)
+  return flow.sample(denoise, cfg.temperature * noise_BNc, cfg.steps, cfg.shift)

@@ -1,0 +1,149 @@
+"""The `masked` head: a frame's tokens set by set, each token denoised alone.
+
+Training hides a random share of a frame's tokens and denoises the hidden ones.
+Sampling goes through a random order of the places; each set is denoised given
+all sets before it (MAR, arXiv 2406.11838; NOVA, 2412.14169).
+
+Dimension key: B frames or streams, N tokens, S tokens of the largest set,
+X tokens of whatever frames, c numbers in a token, E head width.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eartalk_jax import diffusion, flow
+
+# The share of hidden tokens: normal around 1, cut to [0.7, 1] (MAR, NOVA).
+_HIDDEN_SPREAD, _HIDDEN_LEAST = 0.25, 0.7
+
+
+def hidden_tokens(key, frames, tokens):
+  """Which tokens training hides: hidden_BN bool, at least one in each frame."""
+  share_key, order_key = jax.random.split(key)
+  lower = (_HIDDEN_LEAST - 1) / _HIDDEN_SPREAD
+  share_B = 1 + _HIDDEN_SPREAD * jax.random.truncated_normal(
+    share_key, lower, 0.0, (frames,)
+  )
+  uniform_BN = jax.random.uniform(order_key, (frames, tokens))
+  rank_BN = jnp.argsort(jnp.argsort(uniform_BN, axis=1), axis=1)
+  return rank_BN < jnp.ceil(share_B * tokens)[:, None]
+
+
+def set_sizes(tokens, sets):
+  """How many tokens each set has: few at first, as the cosine falls.
+
+  Returns:
+    [sets] positive ints whose sum is `tokens`.
+  """
+  sizes, left = [], tokens
+  for index in range(1, sets + 1):
+    after = int(tokens * np.cos(np.pi / 2 * index / sets))
+    after = min(max(after, sets - index), left - 1)
+    sizes.append(left - after)
+    left = after
+  return np.array(sizes)
+
+
+def _denoiser(cfg, use, context_XE, guess_Xc):
+  """(noisy_X1c, time_X) -> what the process predicts, of single tokens.
+
+  The backbone's guess is taken off the noisy tokens: what is left to learn is
+  how the frame differs from it.
+  """
+  of_flow = cfg.process == "flow"
+  signal = flow.signal if of_flow else diffusion.signal
+
+  def denoise(noisy_X1c, time_X):
+    noisy_Xc = noisy_X1c[:, 0] - signal(time_X)[:, None] * guess_Xc
+    out_Xc = use("denoise", noisy_Xc, time_X, context_XE)
+    return (out_Xc + guess_Xc if of_flow else out_Xc)[:, None]
+
+  return denoise
+
+
+def loss(cfg, use, target_BNc, features, key):
+  """See `heads`. The error is that of the hidden tokens."""
+  hidden_key, process_key = jax.random.split(key)
+  h_BND, guess_BNc = features
+  hidden_BN = hidden_tokens(hidden_key, *target_BNc.shape[:2])
+  context_BNE = use("context", target_BNc, ~hidden_BN, h_BND)
+
+  def apart(x_BNx):
+    return jnp.tile(x_BNx.reshape(-1, x_BNx.shape[-1]), (cfg.draws, 1))
+
+  denoise = _denoiser(cfg, use, apart(context_BNE), apart(guess_BNc))
+  target_X1c = target_BNc.reshape(-1, 1, target_BNc.shape[-1])
+  if cfg.process == "flow":
+    error_X = flow.loss(denoise, target_X1c, process_key, cfg.draws, cfg.shift)
+  else:
+    error_X = diffusion.loss(denoise, target_X1c, process_key, cfg.draws)
+  error_BN = jnp.where(hidden_BN, error_X.reshape(hidden_BN.shape), 0.0)
+  return error_BN.sum(axis=1) / hidden_BN.sum(axis=1)
+
+
+def _denoise_set(cfg, use, given, key_B, guidance, ramp):
+  """New tokens [B S c] of a set.
+
+  Args:
+    given: (context, guess) of the set's tokens in all branches.
+    key_B: of this set.
+    ramp: share of the guidance that counts.
+  """
+  context, guess = (x.reshape(-1, x.shape[-1]) for x in given)
+  rows, (s, c) = key_B.shape[0], given[1].shape[1:]
+  predict = _denoiser(cfg, use, context, guess)
+
+  def denoise(noisy_X1c, time_X):
+    out = predict(guidance.repeat(noisy_X1c), guidance.repeat(time_X))
+    return guidance.combine(out, ramp)
+
+  def noise(step):
+    def draw(key):
+      return jax.random.normal(jax.random.fold_in(key, step), (s, 1, c))
+
+    return jax.vmap(draw)(key_B).reshape(-1, 1, c)
+
+  # The start has a number of its own, after those of the steps.
+  start_X1c = noise(cfg.steps)
+  if cfg.process == "flow":
+    start_X1c = cfg.temperature * start_X1c
+    new_X1c = flow.sample(denoise, start_X1c, cfg.steps, cfg.shift)
+  else:
+    new_X1c = diffusion.sample(
+      denoise, start_X1c, cfg.steps, lambda step: cfg.temperature * noise(step)
+    )
+  return new_X1c.reshape(rows, s, c)
+
+
+def sample(cfg, use, features, key_B, guidance):
+  """See `heads`. Guidance grows with the share of tokens that are known."""
+  h, guess = features
+  rows, (n, c) = key_B.shape[0], guess.shape[1:]
+  sizes = set_sizes(n, cfg.sets)
+  begins, largest = np.cumsum(sizes) - sizes, int(sizes.max())
+  order_BN = jax.vmap(lambda key: jax.random.permutation(key, n))(key_B)
+  rank_BN = jnp.argsort(order_BN, axis=1)
+  # A set's places are a slice of the order, which may reach beyond its end.
+  order_BN = jnp.pad(order_BN, ((0, 0), (0, largest)), constant_values=n)
+
+  def one_set(tokens_BNc, now):
+    index, begin, size = now
+    place_BS = jax.lax.dynamic_slice_in_dim(order_BN, begin, largest, axis=1)
+    known = guidance.repeat(rank_BN < begin)
+    context = use("context", guidance.repeat(tokens_BNc), known, h)
+    place = guidance.repeat(place_BS)[..., None]
+    given = [
+      jnp.take_along_axis(x, place, axis=1, mode="clip")
+      for x in (context, guess)
+    ]
+    key_of_set_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, index)
+    ramp = (begin + size) / n
+    new_BSc = _denoise_set(cfg, use, given, key_of_set_B, guidance, ramp)
+    # What the slice holds beyond the set itself is left for later sets.
+    place_BS = jnp.where(jnp.arange(largest)[None] < size, place_BS, n)
+    row_B1 = jnp.arange(rows)[:, None]
+    return tokens_BNc.at[row_B1, place_BS].set(new_BSc, mode="drop"), None
+
+  plan = tuple(map(jnp.asarray, (np.arange(cfg.sets), begins, sizes)))
+  return jax.lax.scan(one_set, jnp.zeros((rows, n, c)), plan)[0]

@@ -1,0 +1,84 @@
+"""Guidance: one call against as many calls as there are branches."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import talkers
+
+from eartalk_jax.errors import UserError
+from eartalk_jax.guidance import NO_GUIDANCE, Guidance, make_guidance
+
+CFG = talkers.TINY
+
+
+def _signals():
+  pose = {"value": jnp.arange(6.0).reshape(2, 3), "given": jnp.ones(2, bool)}
+  emotion = {"value": jnp.ones((2, 1)), "given": jnp.array([True, False])}
+  return {
+    "audio": jnp.array([[1.0, 2.0], [3.0, 4.0]]),
+    "audio_given": jnp.ones(2, bool),
+    "controls": {"pose": pose, "emotion": emotion},
+  }
+
+
+def _network(signals):
+  """Any function of what is given, [rows 1]."""
+  heard = jnp.where(signals["audio_given"], signals["audio"].sum(-1), -1.0)
+  out = heard**2
+  for weight, name in enumerate(sorted(signals["controls"]), start=2):
+    control = signals["controls"][name]
+    seen = jnp.where(control["given"], control["value"].sum(-1), 0.5)
+    out = out + weight * seen * heard
+  return out[:, None]
+
+
+def _without(signals, name):
+  nothing = jnp.zeros(2, bool)
+  if name == "audio":
+    return {**signals, "audio_given": nothing}
+  control = {**signals["controls"][name], "given": nothing}
+  return {**signals, "controls": {**signals["controls"], name: control}}
+
+
+def test_each_signal_has_a_scale_of_its_own_for_each_stream():
+  signals = _signals()
+  scales = {"pose": [1.5, 0.0], "audio": [2.0, 3.0]}
+  guidance = make_guidance(CFG, scales, rows=2)
+  got = guidance.combine(_network(guidance.branches(signals)))
+  full = want = _network(signals)
+  for name, scale_B in scales.items():
+    apart = full - _network(_without(signals, name))
+    want = want + (np.array(scale_B)[:, None] - 1) * apart
+  np.testing.assert_allclose(got, want, rtol=1e-6)
+
+
+def test_the_ramp_takes_a_share_of_the_excess():
+  guidance = Guidance({"audio": jnp.array([3.0, 1.0])})
+  out = jnp.array([[1.0], [2.0], [0.0], [0.0]])
+  got = guidance.combine(out, ramp=0.25)
+  np.testing.assert_allclose(got, [[1.5], [2.0]])
+
+
+def test_rows_of_a_stream_lie_side_by_side():
+  guidance = Guidance({"audio": jnp.array([2.0, 3.0])})
+  full = jnp.arange(1.0, 7.0)[:, None]
+  got = guidance.combine(jnp.concatenate([full, jnp.zeros((6, 1))]))
+  np.testing.assert_allclose(got[:, 0], [2, 4, 6, 12, 15, 18])
+
+
+def test_without_guidance_there_is_one_branch():
+  out = _network(NO_GUIDANCE.branches(_signals()))
+  np.testing.assert_array_equal(NO_GUIDANCE.combine(out), _network(_signals()))
+
+
+@pytest.mark.parametrize(
+  "scales, message",
+  [
+    ({"posse": 2.0}, "did you mean pose"),
+    ({"audio": float("nan")}, "finite"),
+    ({"audio": [1.0, float("inf")]}, "finite"),
+  ],
+)
+def test_what_cannot_be_guided_is_named(scales, message):
+  with pytest.raises(UserError, match=message):
+    make_guidance(CFG, scales, rows=2)
