@@ -29,7 +29,7 @@ def frame_seconds(model, weights, rows, age):
   signals = jax.tree.map(lambda x: x[:, 0], objective.signals_of(batch))
   portrait = objective.portrait_signals(batch)
   key_B = jax.random.split(jax.random.key(0), rows)
-  state = streaming.init(model, weights, batch["sink_BhwC"], key_B, portrait)
+  state = streaming.init(model, weights, batch["sink_BShwC"], key_B, portrait)
   state = state.replace(count_B=jnp.full(rows, age))
   step = functools.partial(streaming.step, model)
   took = seconds(jax.jit(step), weights, state, signals, repeats=50)

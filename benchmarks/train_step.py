@@ -17,6 +17,7 @@ from eartalk_jax import objective
 from eartalk_jax.config import from_config
 from eartalk_jax.controls import columns
 from eartalk_jax.models import sfa
+from eartalk_jax.models.backbone import band
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
 
@@ -37,7 +38,7 @@ def random_batch(cfg, rows, frames):
   }
   return {
     "latents_BThwC": normal(*shape_BT, *cfg.latent_shape),
-    "sink_BhwC": normal(rows, *cfg.latent_shape),
+    "sink_BShwC": normal(rows, cfg.sinks, *cfg.latent_shape),
     "audio_BTF": normal(*shape_BT, cfg.audio.features),
     "audio_given_BT": jnp.ones(shape_BT, bool),
     "controls": controls,
@@ -79,7 +80,10 @@ def attention_row(cfg, frames):
   sink = q[:, 0, cfg.condition_tokens :]
 
   def timed(form):
-    gradient = jax.grad(lambda x: form(x, x, x, sink, sink, cfg.window).sum())
+    def total(x):
+      return form(x, x, x, sink, sink, band(cfg), jnp.zeros(1, int)).sum()
+
+    gradient = jax.grad(total)
     return seconds(jax.jit(gradient), q, repeats=5)
 
   banded, dense = timed(sfa.banded), timed(sfa.dense)

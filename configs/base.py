@@ -23,7 +23,10 @@ def get_config():
     "depth": 24,
     "heads": 16,
     "window": 10,
+    "positions": "relative",
+    "sinks": 1,
     "sink_rank": 24,
+    "without": [],
     "audio": {
       "past": 4,
       "ahead": 2,

@@ -5,8 +5,8 @@ clip once, in a new order. Batch k holds the samples k*B .. k*B + B-1, and the
 process p of P its p-th part, so neither the number of processes nor threads
 changes what is learned from. The position is the step: an integer.
 
-Dimension key: B batch, T frames, K width of a control, F audio features, h, w,
-C latent grid and channels, A mel steps in a frame.
+Dimension key: B batch, T frames, S sink frames, K width of a control, F audio
+features, h, w, C latent grid and channels, A mel steps in a frame.
 """
 
 import dataclasses
@@ -64,6 +64,7 @@ class TalkerBatches:
     seed,
     process_index=0,
     process_count=1,
+    sinks=1,
   ):
     """Reads no record yet.
 
@@ -76,6 +77,7 @@ class TalkerBatches:
       seed: of order, windows, sinks and dropping.
       process_index: which part of every batch is made here.
       process_count: how many parts there are.
+      sinks: S, sink frames of a sample.
 
     Raises:
       UserError: the dataset has no such control, other sizes, or no clip that
@@ -97,6 +99,7 @@ class TalkerBatches:
       "seed": seed,
       "global_batch": global_batch,
       "frames": data.frames,
+      "sinks": sinks,
       "controls": [to_dict(control) for control in controls],
       "audio": to_dict(audio),
     }
@@ -108,13 +111,13 @@ class TalkerBatches:
       .seed(seed)
       .shuffle()
       .repeat()
-      .random_map(Cut(data.frames, tuple(controls), audio))
+      .random_map(Cut(data.frames, tuple(controls), audio, sinks))
     )
 
   def iterate(self, start_step):
     """Yields the batches of steps start_step, start_step + 1, ...
 
-    Each is {"latents_BThwC", "sink_BhwC", "audio_BTF" float32,
+    Each is {"latents_BThwC", "sink_BShwC", "audio_BTF" float32,
     "audio_given_BT" bool, "controls": {name: {"value_BTK" float32,
     "given_BT" bool}}, "sink_controls": {name: {"value_BK" float32,
     "given_B" bool}}}, with the rows of this process.

@@ -1,7 +1,7 @@
 """A random window of a clip, with a sink from elsewhere and things left out.
 
-Dimension key: T frames, K width of a control, F audio features, h, w, C latent
-grid and channels.
+Dimension key: T frames, S sink frames, K width of a control, F audio features,
+h, w, C latent grid and channels.
 """
 
 import dataclasses
@@ -24,11 +24,13 @@ class Cut(grain.transforms.RandomMap):
     frames: length of the window.
     controls: things with name and drop.
     audio: a thing with past, ahead and drop.
+    sinks: S.
   """
 
   frames: int
   controls: tuple
   audio: Any
+  sinks: int = 1
 
   def random_map(self, element, rng):
     """Cuts one window; see `TalkerBatches.iterate` for what it holds."""
@@ -41,7 +43,6 @@ class Cut(grain.transforms.RandomMap):
     audio_TF = self._audio(clip["mel"], start)
     sample = {
       "latents_BThwC": clip["latents"][window].astype(np.float32),
-      "sink_BhwC": clip["latents"][sink].astype(np.float32),
       "audio_BTF": np.where(audio_given_T[:, None], audio_TF, np.float32(0)),
       "audio_given_BT": audio_given_T,
       "controls": {
@@ -50,6 +51,10 @@ class Cut(grain.transforms.RandomMap):
       },
       "sink_controls": self._sink_controls(clip, sink, rng),
     }
+    more = [
+      sink_frame(length, start, self.frames, rng) for _ in range(self.sinks - 1)
+    ]
+    sample["sink_BShwC"] = clip["latents"][[sink, *more]].astype(np.float32)
     return (clip["clip_id"], start), sample
 
   def _audio(self, mel_TAF, start):

@@ -126,7 +126,9 @@ class Generator:
     """Makes the video of every stream, a chunk at a time, in constant memory.
 
     Args:
-      portraits_BYX3: uint8, of `size`.
+      portraits_BYX3: uint8, of `size`. Or portraits_BSYX3: several pictures of
+        each person, up to the model's `sinks`; the first is where the video
+        starts from.
       mel_BTAF: log-mel features, or an iterator of pieces of them along T.
       controls: {name: value_BTK}; a category is its index, K = 1. A control
         that is not named is not given.
@@ -146,7 +148,6 @@ class Generator:
     Raises:
       UserError: an unknown control, or arrays that do not fit.
     """
-    portraits_BYX3 = np.asarray(portraits_BYX3)
     rows = len(portraits_BYX3)
     seeds = range(rows) if seeds is None else seeds
     controls, given = controls or {}, given or {}
@@ -187,16 +188,40 @@ class Generator:
 
   def _open(self, portraits_BYX3, seeds, known):
     rows = len(portraits_BYX3)
-    latents_BhwC = self.tokenizer.encode(portraits_BYX3[:, None])[:, 0]
     key_B = jax.vmap(jax.random.key)(seeds)
     stream = streaming.init(
       self.model,
       self.weights,
-      jnp.asarray(latents_BhwC),
+      jnp.asarray(self.encode_portraits(portraits_BYX3)),
       key_B,
       self._portrait_signals(known, rows),
     )
     return stream, self.tokenizer.init_decode(rows)
+
+  def encode_portraits(self, portraits_BYX3):
+    """The sink's latents of people: [B S h w C], S the model's `sinks`.
+
+    Who has fewer pictures than that has the first one again.
+
+    Raises:
+      UserError: pictures of another size or type, or too many.
+    """
+    portraits = np.asarray(portraits_BYX3)
+    if portraits.ndim == 4:
+      portraits = portraits[:, None]
+    shape, sinks = portraits.shape[1:], self.config.sinks
+    if shape[1:] != (self.size, self.size, 3) or portraits.dtype != np.uint8:
+      raise UserError(
+        f"portrait {portraits.dtype}{list(shape[1:])}: uint8[{self.size}, "
+        f"{self.size}, 3] is needed; crop it with data_pipelines.portrait"
+      )
+    if shape[0] > sinks:
+      raise UserError(
+        f"{shape[0]} portraits of a person, but the model was trained with "
+        f"{sinks}; give {sinks} at most"
+      )
+    missing = np.repeat(portraits[:, :1], sinks - shape[0], axis=1)
+    return self.tokenizer.encode(np.concatenate([portraits, missing], axis=1))
 
   def _portrait_signals(self, known, rows):
     controls = {}

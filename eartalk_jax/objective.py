@@ -1,7 +1,7 @@
 """What a talker is trained for, and the signs that it learns the right thing.
 
-Dimension key: B batch, T frames, N tokens, c numbers in a token, h, w, C latent
-grid and channels.
+Dimension key: B batch, T frames, S sink frames, N tokens, c numbers in a token,
+h, w, C latent grid and channels.
 """
 
 import dataclasses
@@ -13,6 +13,7 @@ from eartalk_jax import heads
 from eartalk_jax.controls import columns
 from eartalk_jax.guidance import NO_GUIDANCE
 from eartalk_jax.models.patches import to_tokens
+from eartalk_jax.models.talker import opening
 
 # The training log samples in few steps: it asks for motion, not for beauty.
 _QUICK_STEPS = 4
@@ -37,8 +38,10 @@ def init_params(model):
 
   def init(key):
     portrait = jax.tree.map(lambda x: x[:, 0], signals)
-    sink_BNc = tokens_BTNc[:, 0]
-    variables = model.init(key, tokens_BTNc, one, sink_BNc, portrait, signals)
+    sink_BSNc, first_B = tokens_BTNc, jnp.zeros(1, jnp.int32)
+    variables = model.init(
+      key, tokens_BTNc, one, sink_BSNc, portrait, signals, first_B
+    )
     return variables["params"]
 
   return init
@@ -69,15 +72,15 @@ def portrait_signals(batch):
   }
 
 
-def noisy_history(tokens_BTNc, history, key):
+def noisy_history(tokens_BTNc, before_BNc, history, key):
   """Shifts a clip by one frame and noises it, against exposure bias.
 
   The levels' cubes are uniform: a little noise leaves so much of the last frame
   to copy that such a frame teaches nothing about its conditions.
 
   Returns:
-    (previous_BTNc, level_BT): frame i-1 at place i, x + level * noise. Place 0
-    has no frame before it and holds zeros.
+    (previous_BTNc, level_BT): frame i-1 at place i, x + level * noise, and
+    `before_BNc` at place 0.
   """
   level_key, clean_key, noise_key = jax.random.split(key, 3)
   shape_BT = tokens_BTNc.shape[:2]
@@ -85,7 +88,9 @@ def noisy_history(tokens_BTNc, history, key):
   level_BT = history.max_level * jnp.cbrt(uniform_BT)
   clean_BT = jax.random.bernoulli(clean_key, history.clean_share, shape_BT)
   level_BT = jnp.where(clean_BT, 0.0, level_BT)
-  previous_BTNc = jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
+  previous_BTNc = jnp.concatenate(
+    [before_BNc[:, None], tokens_BTNc[:, :-1]], axis=1
+  )
   noise_BTNc = jax.random.normal(noise_key, tokens_BTNc.shape)
   return previous_BTNc + level_BT[..., None, None] * noise_BTNc, level_BT
 
@@ -97,18 +102,27 @@ def _hidden(model, params, batch, key):
   """
   cfg = model.cfg
   tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
-  sink_BNc = to_tokens(batch["sink_BhwC"], cfg.patch)
-  previous_BTNc, level_BT = noisy_history(tokens_BTNc, cfg.history, key)
+  before_BNc, sink_BSNc = opening(
+    cfg, to_tokens(batch["sink_BShwC"], cfg.patch)
+  )
+  previous_BTNc, level_BT = noisy_history(
+    tokens_BTNc, before_BNc, cfg.history, key
+  )
+  # A clip may begin anywhere in a long stream.
+  first_B = jax.random.randint(
+    jax.random.fold_in(key, 1), level_BT.shape[:1], 0, cfg.window + 1
+  )
   features = model.apply(
     {"params": params},
     previous_BTNc,
     level_BT,
-    sink_BNc,
+    sink_BSNc,
     portrait_signals(batch),
     signals_of(batch),
+    first_B,
     method="hidden",
   )
-  away_BTNc = (tokens_BTNc - sink_BNc[:, None]) / cfg.head.spread
+  away_BTNc = (tokens_BTNc - sink_BSNc[:, :1]) / cfg.head.spread
 
   def flat(x_BT):
     return x_BT.reshape(-1, *x_BT.shape[2:])

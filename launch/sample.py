@@ -41,7 +41,9 @@ def make_video(generator, args):
     generator: see `eartalk_jax.generate`.
     args: the command's arguments.
   """
-  portrait_YX3 = load_portrait(args.portrait, generator.size, args.faces)
+  portraits_SYX3 = np.stack(
+    [load_portrait(path, generator.size, args.faces) for path in args.portrait]
+  )
   frames = count_frames(args.audio)
   controls, given = {}, {}
   if args.controls:
@@ -54,7 +56,7 @@ def make_video(generator, args):
       args.portrait_controls, generator.config.controls, generator.categories
     )
   chunks = generator.generate(
-    portrait_YX3[None],
+    portraits_SYX3[None],
     (mel_TAF[None] for mel_TAF in stream_mel(args.audio, generator.mel_bins)),
     {name: value_TK[None] for name, value_TK in controls.items()},
     {name: given_T[None] for name, given_T in given.items()},
@@ -120,7 +122,13 @@ def _arguments(argv):
   )
   add = parser.add_argument
   add("--checkpoint", required=True, help="work directory of launch.train")
-  add("--portrait", required=True, help="picture of whoever shall talk")
+  add(
+    "--portrait",
+    required=True,
+    nargs="+",
+    help="picture of whoever shall talk; more of the same person for a model "
+    "that was trained with several sinks",
+  )
   add("--audio", required=True, help="WAV, MP4 or any file with sound")
   add("--out", required=True, help="the mp4 file to make")
   add("--controls", help="JSON file, see below")
@@ -163,9 +171,10 @@ def main(argv=None):
   """The command."""
   args = _arguments(argv)
   for name in ("portrait", "audio", "controls", "portrait_controls"):
-    path, flag = getattr(args, name), name.replace("_", "-")
-    if path and not pathlib.Path(path).is_file():
-      raise UserError(f"--{flag} {path}: there is no such file")
+    paths, flag = getattr(args, name) or [], name.replace("_", "-")
+    for path in [paths] if isinstance(paths, str) else paths:
+      if not pathlib.Path(path).is_file():
+        raise UserError(f"--{flag} {path}: there is no such file")
   use_compile_cache()
   generator = load_generator(args.checkpoint).sampling(
     steps=args.steps, sets=args.sets, temperature=args.temperature

@@ -66,6 +66,7 @@ def train(config, workdir):
     config.run.seed,
     jax.process_index(),
     jax.process_count(),
+    config.model.sinks,
   )
   fingerprint = {
     "model": to_dict(config.model),

@@ -122,6 +122,8 @@ class FakeGenerator:
     chunk=25,
   ):
     self.portrait_controls = portrait_controls
+    if portraits_BYX3.ndim == 5:
+      portraits_BYX3 = portraits_BYX3[:, 0]
     self.calls.append((controls, given, seeds, guidance))
     pieces = [mel_BTAF] if hasattr(mel_BTAF, "shape") else mel_BTAF
     start = 0

@@ -24,7 +24,10 @@ TINY = TalkerConfig(
   depth=3,
   heads=2,
   window=3,
+  positions="relative",
+  sinks=1,
   sink_rank=4,
+  without=(),
   audio=AudioConfig(past=1, ahead=1, steps=4, bins=5, tokens=2, drop=0.1),
   controls=(
     ControlConfig("pose", "continuous", 3, 0.3),
@@ -94,7 +97,7 @@ def batch(cfg=TINY, rows=2, frames=11, seed=0):
   emotion = rng.integers(0, cfg.controls[1].size, (*shape_BT, 1))
   return {
     "latents_BThwC": normal(*shape_BT, *cfg.latent_shape),
-    "sink_BhwC": normal(rows, *cfg.latent_shape),
+    "sink_BShwC": normal(rows, cfg.sinks, *cfg.latent_shape),
     "audio_BTF": normal(*shape_BT, cfg.audio.features),
     "audio_given_BT": jnp.asarray(rng.random(shape_BT) < 0.8),
     "controls": {

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 
+import jax
 import numpy as np
 import pytest
 from tokens import BINS, write_tokens
@@ -31,9 +32,11 @@ def dataset(tmp_path_factory):
   return open_dataset(write_tokens(directory, lengths), "tokens")
 
 
-def batches(dataset, batch=4, seed=0, parts=(0, 1), **changes):
+def batches(dataset, batch=4, seed=0, parts=(0, 1), sinks=1, **changes):
   data = dataclasses.replace(DataConfig("", FRAMES), **changes)
-  return TalkerBatches(dataset, data, CONTROLS, AUDIO, batch, seed, *parts)
+  return TalkerBatches(
+    dataset, data, CONTROLS, AUDIO, batch, seed, *parts, sinks
+  )
 
 
 def take(loader, start, count):
@@ -82,7 +85,7 @@ def test_a_batch_has_the_promised_shapes_and_types(dataset):
   features = (2 + 1 + 1) * 4 * BINS
   expected = {
     "latents_BThwC": ((4, FRAMES, 2, 2, 3), np.float32),
-    "sink_BhwC": ((4, 2, 2, 3), np.float32),
+    "sink_BShwC": ((4, 1, 2, 2, 3), np.float32),
     "audio_BTF": ((4, FRAMES, features), np.float32),
     "audio_given_BT": ((4, FRAMES), bool),
     "pose/value_BTK": ((4, FRAMES, 3), np.float32),
@@ -151,16 +154,26 @@ def test_windows_are_cut_where_the_id_says_and_sinks_elsewhere(dataset):
     for row, (clip, start) in enumerate(loader.sample_ids(step)):
       frames = batch["latents_BThwC"][row, :, 0, 0, 0]
       np.testing.assert_array_equal(frames, start + np.arange(FRAMES))
-      sink = batch["sink_BhwC"][row, 0, 0, 0]
+      sink = batch["sink_BShwC"][row, 0, 0, 0, 0]
       length = lengths[int(clip.removeprefix("clip"))]
       assert 0 <= sink < length
       assert length == FRAMES or sink not in frames
 
 
+def test_more_sinks_change_nothing_else(dataset):
+  one, three = batches(dataset), batches(dataset, sinks=3)
+  assert one.fingerprint != three.fingerprint
+  for single, several in zip(take(one, 0, 3), take(three, 0, 3), strict=True):
+    assert several["sink_BShwC"].shape[:2] == (4, 3)
+    first = several.pop("sink_BShwC")[:, :1]
+    np.testing.assert_array_equal(first, single.pop("sink_BShwC"))
+    jax.tree.map(np.testing.assert_array_equal, single, several)
+
+
 def test_the_sinks_controls_are_those_of_its_frame_or_unknown(dataset):
   given = []
   for batch in take(batches(dataset), 0, 20):
-    sink_B = batch["sink_BhwC"][:, 0, 0, 0]
+    sink_B = batch["sink_BShwC"][:, 0, 0, 0, 0]
     pose = batch["sink_controls"]["pose"]
     expected_BK = np.where(pose["given_B"], sink_B % 3, 0)[:, None]
     np.testing.assert_array_equal(pose["value_BK"], expected_BK.repeat(3, 1))

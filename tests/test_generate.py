@@ -1,5 +1,6 @@
 """From a run to video: chunks, contexts, controls, and what is refused."""
 
+import dataclasses
 import json
 
 import jax
@@ -144,3 +145,24 @@ def test_sampling_may_differ_from_training(generator):
   ]:
     with pytest.raises(UserError, match=message):
       generator.sampling(**settings)
+
+
+def test_several_portraits_of_a_person(generator, inputs):
+  model, params = talkers.talker(sinks=2)
+  several = dataclasses.replace(
+    generator, model=model, weights=streaming.prepare(params)
+  )
+  once_BYX3 = inputs["portraits_BYX3"]
+  pair_BSYX3 = np.stack([once_BYX3, once_BYX3[::-1]], axis=1)
+  alone = _video(several, inputs)
+  # A person with one picture has it twice.
+  twice = np.stack([once_BYX3, once_BYX3], axis=1)
+  np.testing.assert_array_equal(
+    _video(several, inputs, portraits_BYX3=twice), alone
+  )
+  paired = _video(several, inputs, portraits_BYX3=pair_BSYX3)
+  assert (paired != alone).any()
+  with pytest.raises(UserError, match="trained with 1; give 1 at most"):
+    _video(generator, inputs, portraits_BYX3=pair_BSYX3)
+  with pytest.raises(UserError, match=r"uint8\[32, 32, 3\] is needed"):
+    _video(generator, inputs, portraits_BYX3=once_BYX3[:, :-1])

@@ -1,5 +1,7 @@
 """SFA: what a query sees, and that its three forms are one function."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,20 +9,23 @@ import pytest
 
 from eartalk_jax.models import positions, sfa
 
-B, M, N, H, K, W = 2, 2, 3, 2, 8, 4
+B, M, N, J, H, K, W = 2, 2, 3, 5, 2, 8, 4
 P = M + N
+BANDS = [sfa.Band(W, M, kind) for kind in positions.KINDS]
+FIRST_B = jnp.array([0, 3])
+both = pytest.mark.parametrize("band", BANDS, ids=positions.KINDS)
 
 
 def _inputs(frames, seed=0):
   keys = jax.random.split(jax.random.key(seed), 5)
   blocks = [jax.random.normal(k, (B, frames, P, H, K)) for k in keys[:3]]
-  sinks = [jax.random.normal(k, (B, N, H, K)) for k in keys[3:]]
+  sinks = [jax.random.normal(k, (B, J, H, K)) for k in keys[3:]]
   return *blocks, *sinks
 
 
-def _stream(q, k, v, sink_k, sink_v, first_count=0):
-  cache = sfa.LayerCache.empty(sink_k, sink_v, W)
-  step = jax.jit(sfa.step)
+def _stream(q, k, v, sink_k, sink_v, band, first_count=0):
+  cache = sfa.LayerCache.empty(sink_k, sink_v, N, band)
+  step = jax.jit(functools.partial(sfa.step, band=band))
   out = []
   for i in range(q.shape[1]):
     count_B = jnp.full((B,), first_count + i)
@@ -42,18 +47,31 @@ def test_the_window_mask_is_the_one_drawn_by_hand():
   np.testing.assert_array_equal(sfa.visible(block_T, block_T, 3), drawn_TT)
 
 
-def test_dense_agrees_with_loops_over_what_a_query_may_see():
+@both
+def test_dense_agrees_with_loops_over_what_a_query_may_see(band):
   q, k, v, sink_k, sink_v = _inputs(frames=6)
-  got = sfa.dense(q, k, v, sink_k, sink_v, W)
+  got = sfa.dense(q, k, v, sink_k, sink_v, band, FIRST_B)
   b, head = 1, 1
+
+  def distance(i, j):
+    if band.positions == "relative":
+      return i - j
+    return (i + FIRST_B[b]) % (W + 1) - (j + FIRST_B[b]) % (W + 1)
+
   for i in range(6):
+    # Relative: one beyond the window. Cyclic: the sink sits at W + 1.
+    to_sink = W + 1
+    if band.positions == "cyclic":
+      to_sink = (i + FIRST_B[b]) % (W + 1) - (W + 1)
     for p in range(P):
-      keys = [(sink_k[b, n, head], W + 1, sink_v[b, n, head]) for n in range(N)]
+      keys = [
+        (sink_k[b, n, head], to_sink, sink_v[b, n, head]) for n in range(J)
+      ]
       for m in range(M):
         keys.append((k[b, i, m, head], 0, v[b, i, m, head]))
       for j in range(max(0, i - W + 1), i + 1):
         for n in range(M, P):
-          keys.append((k[b, j, n, head], i - j, v[b, j, n, head]))
+          keys.append((k[b, j, n, head], distance(i, j), v[b, j, n, head]))
       logits = np.array(
         [
           float(q[b, i, p, head] @ positions.rotate(key, -float(age)))
@@ -69,24 +87,48 @@ def test_dense_agrees_with_loops_over_what_a_query_may_see():
       np.testing.assert_allclose(got[b, i, p, head], want, atol=1e-5)
 
 
+@both
 @pytest.mark.parametrize("frames", [1, 3, 4, 5, 8, 13])
-def test_banded_equals_dense_for_any_length(frames):
-  inputs = _inputs(frames)
-  np.testing.assert_allclose(
-    sfa.banded(*inputs, W), sfa.dense(*inputs, W), atol=2e-6
-  )
+def test_banded_equals_dense_for_any_length(band, frames):
+  inputs = *_inputs(frames), band, FIRST_B
+  np.testing.assert_allclose(sfa.banded(*inputs), sfa.dense(*inputs), atol=2e-6)
 
 
-def test_streaming_equals_dense_through_three_wraps_of_the_ring():
-  inputs = _inputs(frames=3 * W + 2)
-  np.testing.assert_allclose(_stream(*inputs), sfa.dense(*inputs, W), atol=2e-6)
+@both
+def test_streaming_equals_dense_through_three_wraps_of_the_ring(band):
+  inputs = *_inputs(frames=3 * W + 2), band
+  dense = sfa.dense(*inputs, jnp.zeros(B, int))
+  np.testing.assert_allclose(_stream(*inputs), dense, atol=2e-6)
 
 
-def test_a_stream_of_a_million_frames_is_computed_as_a_young_one():
-  q, k, v, sink_k, sink_v = _inputs(frames=2 * W)
-  young = _stream(q, k, v, sink_k, sink_v, first_count=W * 1_000)
-  old = _stream(q, k, v, sink_k, sink_v, first_count=W * 250_000)
+@both
+def test_a_stream_of_a_million_frames_is_computed_as_a_young_one(band):
+  inputs = *_inputs(frames=2 * W), band
+  cycle = W * (W + 1)
+  young = _stream(*inputs, first_count=cycle * 200)
+  old = _stream(*inputs, first_count=cycle * 50_000)
   np.testing.assert_array_equal(young, old)
+
+
+@both
+def test_a_model_may_have_no_sink(band):
+  q, k, v, sink_k, sink_v = _inputs(frames=6)
+  none = q, k, v, sink_k[:, :0], sink_v[:, :0], band
+  dense = sfa.dense(*none, jnp.zeros(B, int))
+  banded = sfa.banded(*none, jnp.zeros(B, int))
+  np.testing.assert_allclose(banded, dense, atol=2e-6)
+  np.testing.assert_allclose(_stream(*none), dense, atol=2e-6)
+
+
+def test_where_a_clip_begins_matters_to_cyclic_positions_only():
+  inputs = _inputs(frames=6)
+  for band in BANDS:
+    one, other = (
+      sfa.banded(*inputs, band, jnp.full(B, first)) for first in (0, 1)
+    )
+    assert jnp.all(one == other) == (band.positions == "relative")
+    again = sfa.banded(*inputs, band, jnp.full(B, W + 1))
+    np.testing.assert_array_equal(one, again)
 
 
 def test_rotated_products_depend_on_distance_only():
@@ -102,7 +144,8 @@ def test_rotated_products_depend_on_distance_only():
 def test_banded_cost_grows_with_length_not_with_its_square():
   def flops(frames):
     shapes = jax.eval_shape(lambda: _inputs(frames))
-    lowered = jax.jit(lambda *x: sfa.banded(*x, W)).lower(*shapes)
+    attend = jax.jit(lambda *x: sfa.banded(*x, BANDS[0], FIRST_B))
+    lowered = attend.lower(*shapes)
     return lowered.compile().cost_analysis()["flops"]
 
   assert flops(32 * W) < 2.1 * flops(16 * W)

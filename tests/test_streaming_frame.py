@@ -12,6 +12,7 @@ import talkers
 from eartalk_jax import objective
 from eartalk_jax.guidance import make_guidance
 from eartalk_jax.models.patches import to_tokens
+from eartalk_jax.models.talker import opening
 from eartalk_jax.streaming import frame as streaming
 
 T = 11
@@ -24,13 +25,13 @@ def setup(request):
   batch = talkers.batch(frames=T)
   signals = objective.signals_of(batch)
   by_frame = [jax.tree.map(lambda x, i=i: x[:, i], signals) for i in range(T)]
-  return model, streaming.prepare(params), params, batch, by_frame
+  return model, streaming.prepare(params), batch, by_frame
 
 
 def _open(model, weights, batch, seeds):
   keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
   portrait = objective.portrait_signals(batch)
-  return streaming.init(model, weights, batch["sink_BhwC"], keys, portrait)
+  return streaming.init(model, weights, batch["sink_BShwC"], keys, portrait)
 
 
 def _run(model, weights, state, frames, **options):
@@ -42,32 +43,52 @@ def _run(model, weights, state, frames, **options):
   return state, jnp.stack(out, axis=1)
 
 
-def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(setup):
-  model, weights, params, batch, by_frame = setup
-  assert 3 * model.cfg.window < T
-  tokens_BTNc = to_tokens(batch["latents_BThwC"], model.cfg.patch)
-  previous_BTNc = jnp.pad(tokens_BTNc[:, :-1], ((0, 0), (1, 0), (0, 0), (0, 0)))
-  whole_BTND, guesses_BTNc = model.apply(
+VARIANTS = {
+  "plain": {},
+  "cyclic": {"positions": "cyclic"},
+  "two sinks": {"sinks": 2},
+  "cyclic, two sinks": {"positions": "cyclic", "sinks": 2},
+  "no sink": {"without": ("sink",)},
+  "no anchor, no direct path": {"without": ("anchor", "direct")},
+}
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(variant):
+  model, params = talkers.talker(**VARIANTS[variant])
+  cfg, weights = model.cfg, streaming.prepare(params)
+  assert 3 * cfg.window < T
+  batch = talkers.batch(cfg, frames=T)
+  signals = objective.signals_of(batch)
+  tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
+  state = _open(model, weights, batch, [0, 1])
+  previous_BTNc = jnp.concatenate(
+    [state.previous_BNc[:, None], tokens_BTNc[:, :-1]], axis=1
+  )
+  _, sink_BSNc = opening(cfg, to_tokens(batch["sink_BShwC"], cfg.patch))
+  whole_BTND, guesses_BTNc = jax.jit(
+    functools.partial(model.apply, method="hidden")
+  )(
     {"params": params},
     previous_BTNc,
-    jnp.full(tokens_BTNc.shape[:2], model.cfg.history.sampling_level),
-    to_tokens(batch["sink_BhwC"], model.cfg.patch),
+    jnp.full(tokens_BTNc.shape[:2], cfg.history.sampling_level),
+    sink_BSNc,
     objective.portrait_signals(batch),
-    objective.signals_of(batch),
-    method="hidden",
+    signals,
+    jnp.zeros(2, int),
   )
-  state = _open(model, weights, batch, [0, 1])
   hidden = jax.jit(functools.partial(streaming.hidden, model))
-  for i, signals in enumerate(by_frame):
+  for i in range(T):
+    now = jax.tree.map(lambda x, i=i: x[:, i], signals)
     state = state.replace(previous_BNc=previous_BTNc[:, i])
-    (h_BND, guess_BNc), caches = hidden(weights, state, signals)
+    (h_BND, guess_BNc), caches = hidden(weights, state, now)
     np.testing.assert_allclose(h_BND, whole_BTND[:, i], atol=1e-5)
     np.testing.assert_allclose(guess_BNc, guesses_BTNc[:, i], atol=1e-5)
     state = state.replace(caches=caches, count_B=state.count_B + 1)
 
 
 def test_a_control_changed_at_a_frame_changes_nothing_before_it(setup):
-  model, weights, _, batch, by_frame = setup
+  model, weights, batch, by_frame = setup
   changed = list(by_frame)
   pose = {"value": jnp.full((2, 3), 2.0), "given": jnp.array([True, True])}
   changed[5] = {
@@ -82,7 +103,7 @@ def test_a_control_changed_at_a_frame_changes_nothing_before_it(setup):
 
 
 def test_no_sampled_frame_knows_what_comes_later(setup):
-  model, weights, _, batch, by_frame = setup
+  model, weights, batch, by_frame = setup
   frame, frames = 2, 4
 
   def sampled(signals):
@@ -104,7 +125,7 @@ def test_no_sampled_frame_knows_what_comes_later(setup):
 
 
 def test_rows_of_different_ages_are_independent_streams(setup):
-  model, weights, _, batch, by_frame = setup
+  model, weights, batch, by_frame = setup
   state = _open(model, weights, batch, [7, 8])
   _, together = _run(model, weights, state, by_frame[:6])
 
@@ -132,7 +153,7 @@ def test_rows_of_different_ages_are_independent_streams(setup):
 
 
 def test_the_seed_decides_the_frames(setup):
-  model, weights, _, batch, by_frame = setup
+  model, weights, batch, by_frame = setup
   runs = [
     _run(
       model,
@@ -162,7 +183,7 @@ def test_at_temperature_zero_nothing_is_random():
 
 
 def test_guidance_one_is_no_guidance_and_two_is_not(setup):
-  model, weights, _, batch, by_frame = setup
+  model, weights, batch, by_frame = setup
   state = _open(model, weights, batch, [0, 1])
   given = [{**s, "audio_given": jnp.ones(2, bool)} for s in by_frame[:3]]
   _, plain = _run(model, weights, state, given)
@@ -180,7 +201,7 @@ def test_guidance_one_is_no_guidance_and_two_is_not(setup):
 
 
 def test_the_state_keeps_its_size(setup):
-  model, weights, _, batch, by_frame = setup
+  model, weights, batch, by_frame = setup
   state = _open(model, weights, batch, [0, 1])
   young = jax.tree.map(lambda x: (x.shape, x.dtype), state)
   old, _ = _run(model, weights, state, by_frame)

@@ -12,6 +12,7 @@ import talkers
 from eartalk_jax import objective
 from eartalk_jax.models.config import ControlConfig, HistoryConfig
 from eartalk_jax.models.patches import to_latents, to_tokens
+from eartalk_jax.models.talker import opening
 
 T = 11
 PAST = ((0, 0), (1, 0), (0, 0), (0, 0))  # one frame later
@@ -25,15 +26,18 @@ def model_and_params():
 @functools.partial(jax.jit, static_argnums=0)
 def _hidden(model, params, batch):
   tokens_BTNc = to_tokens(batch["latents_BThwC"], model.cfg.patch)
-  sink_BNc = to_tokens(batch["sink_BhwC"], model.cfg.patch)
+  before_BNc, sink_BSNc = opening(
+    model.cfg, to_tokens(batch["sink_BShwC"], model.cfg.patch)
+  )
   level_BT = jnp.zeros(tokens_BTNc.shape[:2])
   return model.apply(
     {"params": params},
-    jnp.pad(tokens_BTNc[:, :-1], PAST),
+    jnp.concatenate([before_BNc[:, None], tokens_BTNc[:, :-1]], axis=1),
     level_BT,
-    sink_BNc,
+    sink_BSNc,
     objective.portrait_signals(batch),
     objective.signals_of(batch),
+    jnp.zeros(level_BT.shape[:1], int),
     method="hidden",
   )[0]
 
@@ -76,11 +80,11 @@ def test_the_window_forgets_but_the_sink_stays(model_and_params):
   batch = talkers.batch(frames=T)
 
   def grads(latents, sink):
-    changed = {**batch, "latents_BThwC": latents, "sink_BhwC": sink}
+    changed = {**batch, "latents_BThwC": latents, "sink_BShwC": sink}
     return _hidden(model, params, changed)[0, T - 1].sum()
 
   grad_latents, grad_sink = jax.jit(jax.grad(grads, argnums=(0, 1)))(
-    batch["latents_BThwC"], batch["sink_BhwC"]
+    batch["latents_BThwC"], batch["sink_BShwC"]
   )
   cfg = model.cfg
   # Each layer reaches W - 1 blocks further back; a block holds frame i - 1.
@@ -107,7 +111,7 @@ def test_history_is_the_frame_before_at_the_level_that_is_told():
   history = HistoryConfig(max_level=3.0, clean_share=0.2, sampling_level=0.0)
   tokens_BTNc = jax.random.normal(jax.random.key(0), (500, 4, 8, 2))
   noisy, level_BT = objective.noisy_history(
-    tokens_BTNc, history, jax.random.key(1)
+    tokens_BTNc, jnp.zeros((500, 8, 2)), history, jax.random.key(1)
   )
   noise = np.asarray(noisy - jnp.pad(tokens_BTNc[:, :-1], PAST))
   np.testing.assert_allclose(
@@ -172,6 +176,40 @@ def test_remat_and_unrolling_change_no_gradient():
     )
 
 
+def test_what_is_left_out_has_no_effect():
+  batch = talkers.batch()
+  other = {**batch, "sink_BShwC": batch["sink_BShwC"] + 1}
+
+  def effect_of_portrait(**changes):
+    model, params = talkers.talker(**changes)
+    one, two = (_hidden(model, params, b) for b in (batch, other))
+    return jnp.abs(one - two).max(axis=(0, 2, 3))
+
+  # Without a sink the portrait is the frame before the first, for a while.
+  reach = 1 + talkers.TINY.depth * (talkers.TINY.window - 1)
+  effect_T = effect_of_portrait(without=("sink",))
+  assert jnp.all(effect_T[:reach] > 0) and jnp.all(effect_T[reach:] == 0)
+  assert jnp.all(effect_of_portrait() > 0)
+  assert jnp.all(effect_of_portrait(without=("anchor",)) > 0)
+  for name in ("anchor", "direct"):
+    model, params = talkers.talker(without=(name,))
+    plain, _ = talkers.talker()
+    assert jnp.any(
+      _hidden(model, params, batch) != _hidden(plain, params, batch)
+    )
+
+
+def test_every_sink_frame_counts():
+  model, params = talkers.talker(sinks=3)
+  batch = talkers.batch(model.cfg)
+
+  def total(sink_BShwC):
+    return _hidden(model, params, {**batch, "sink_BShwC": sink_BShwC}).sum()
+
+  grad = jax.jit(jax.grad(total))(batch["sink_BShwC"])
+  assert jnp.all(jnp.any(grad != 0, axis=(2, 3, 4)))
+
+
 @pytest.mark.parametrize("head", ["flow", "masked"])
 def test_every_parameter_learns(head):
   model, params = talkers.talker(head=talkers.HEADS[head])
@@ -213,5 +251,9 @@ def test_a_config_that_cannot_work_is_refused():
     dataclasses.replace(talkers.TINY, patch=3)
   with pytest.raises(ValueError, match="categorical"):
     ControlConfig("pose", "vector", 3, 0.1)
+  with pytest.raises(ValueError, match="'anker': known are"):
+    dataclasses.replace(talkers.TINY, without=("anker",))
+  with pytest.raises(ValueError, match="sinks is 0"):
+    dataclasses.replace(talkers.TINY, sinks=0)
   with pytest.raises(ValueError, match="repeat"):
     dataclasses.replace(talkers.TINY, controls=talkers.TINY.controls * 2)

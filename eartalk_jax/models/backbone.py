@@ -1,6 +1,6 @@
 """The frame-causal transformer: SFA layers over blocks, modulated by the sink.
 
-The sink frame runs through the same layers, attending to itself, so that each
+The sink runs through the same layers, attending to itself, so that each
 layer has its keys and values; its embedding also gives every layer an adaptive
 norm, token by token (the paper's anchor; NOVA's scale-and-shift layer),
 together with what the conditions ask for there. Gates are zero at the start, as
@@ -10,7 +10,7 @@ Nobody reads the conditions and the sink after the last layer, so that one makes
 nothing but the frame. Shallow models notice.
 
 Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
-N frame tokens, D width.
+N frame tokens, J sink tokens (those of the portrait first), D width.
 """
 
 import flax.linen as nn
@@ -49,6 +49,11 @@ def modulator(anchor_BND, direct, condition_tokens):
   return jnp.concatenate([jnp.broadcast_to(mean, shape), anchor + direct], -2)
 
 
+def band(cfg):
+  """What the talker's queries may see."""
+  return sfa.Band(cfg.window, cfg.condition_tokens, cfg.positions)
+
+
 class Layer(nn.Module):
   """One SFA layer, with three entries: the sink, a clip, one streamed block.
 
@@ -83,34 +88,37 @@ class Layer(nn.Module):
     x = x + gate_attention * self.merge(attended)
     return x + gate_mlp * self.mlp(modulate(self.mlp_norm(x), shift, scale))
 
-  def sink(self, sink_BND, anchor_BND):
+  def sink(self, sink_BJD, anchor_BJD):
     """Returns the sink's next state and its keys and values."""
-    modulation = self.modulation(anchor_BND)
-    q_BNHK, k_BNHK, v_BNHK = self._attention_inputs(sink_BND, modulation)
+    modulation = self.modulation(anchor_BJD)
+    q_BJHK, k_BJHK, v_BJHK = self._attention_inputs(sink_BJD, modulation)
+    if "sink" in self.cfg.without:
+      k_BJHK, v_BJHK = k_BJHK[:, :0], v_BJHK[:, :0]
+      return sink_BJD, k_BJHK, v_BJHK
     if self.last:
-      return None, k_BNHK, v_BNHK
-    attended_BNHK = sfa.spatial(q_BNHK, k_BNHK, v_BNHK)
-    return self._rest(sink_BND, attended_BNHK, modulation), k_BNHK, v_BNHK
+      return None, k_BJHK, v_BJHK
+    attended_BJHK = sfa.spatial(q_BJHK, k_BJHK, v_BJHK)
+    return self._rest(sink_BJD, attended_BJHK, modulation), k_BJHK, v_BJHK
 
-  def __call__(self, streams, anchor_BND, modulator_BTPD):
-    """Training: (x_BTPD, sink_BND) -> the next layer's pair."""
-    x_BTPD, sink_BND = streams
-    sink_BND, sink_k_BNHK, sink_v_BNHK = self.sink(sink_BND, anchor_BND)
+  def __call__(self, streams, anchor_BJD, modulator_BTPD, first_B):
+    """Training: (x_BTPD, sink_BJD) -> the next layer's pair."""
+    x_BTPD, sink_BJD = streams
+    sink_BJD, sink_k_BJHK, sink_v_BJHK = self.sink(sink_BJD, anchor_BJD)
     modulation = self.modulation(modulator_BTPD)
     q, k, v = self._attention_inputs(x_BTPD, modulation)
     attended_BTPHK = sfa.banded(
-      q, k, v, sink_k_BNHK, sink_v_BNHK, self.cfg.window
+      q, k, v, sink_k_BJHK, sink_v_BJHK, band(self.cfg), first_B
     )
     return (
       self._rest(x_BTPD, attended_BTPHK, modulation),
-      sink_BND,
+      sink_BJD,
     ), None
 
   def step(self, x_BPD, modulator_BPD, cache, count_B):
     """Streaming: one block and the layer's cache -> the same, moved on."""
     modulation = self.modulation(modulator_BPD)
     q, k, v = self._attention_inputs(x_BPD, modulation)
-    attended_BPHK, cache = sfa.step(q, k, v, cache, count_B)
+    attended_BPHK, cache = sfa.step(q, k, v, cache, count_B, band(self.cfg))
     return self._rest(x_BPD, attended_BPHK, modulation), cache
 
 
@@ -120,11 +128,18 @@ class Backbone(nn.Module):
   cfg: TalkerConfig
 
   @nn.compact
-  def __call__(self, x_BTPD, sink_BND, modulator_BTPD):
-    """Blocks, sink embedding [B N D] and what `modulator` gave -> [B T N D]."""
+  def __call__(self, x_BTPD, sink_BJD, anchor_BJD, modulator_BTPD, first_B):
+    """The frame tokens after all layers, [B T N D].
+
+    Args:
+      x_BTPD: blocks.
+      sink_BJD, anchor_BJD: from `Talker.embed_sink`.
+      modulator_BTPD: from `modulator`.
+      first_B: number of each clip's first block.
+    """
     cfg = self.cfg
     layer = nn.remat(Layer, prevent_cse=False) if cfg.remat else Layer
-    streams, anchor_BND = (x_BTPD, sink_BND), sink_BND
+    streams, rest = (x_BTPD, sink_BJD), (anchor_BJD, modulator_BTPD, first_B)
     if cfg.depth > 1:
       layers = nn.scan(
         layer,
@@ -134,9 +149,9 @@ class Backbone(nn.Module):
         length=cfg.depth - 1,
         unroll=cfg.unroll,
       )(cfg, name="layers")
-      streams, _ = layers(streams, anchor_BND, modulator_BTPD)
+      streams, _ = layers(streams, *rest)
     last = layer(cfg, last=True, name="last")
-    (x_BTND, _), _ = last(streams, anchor_BND, modulator_BTPD)
+    (x_BTND, _), _ = last(streams, *rest)
     return x_BTND
 
 

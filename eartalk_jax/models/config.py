@@ -144,7 +144,12 @@ class TalkerConfig:
     patch: latent cells on a token's side.
     width, depth, heads: size of the backbone.
     window: latent frames that stay visible, the frame itself included.
+    positions: "relative" or "cyclic", see `models.positions`.
+    sinks: sink frames: pictures of the person, the portrait first.
     sink_rank: bottleneck of the sink's adaLN (NOVA's scale-and-shift: 24).
+    without: parts left out for an ablation: "anchor" (the sink's adaLN), "sink"
+      (all that the portrait does but to come before the first frame), "direct"
+      (conditions that reach layers and head around the context).
     audio, controls, history, head: see their own types.
     dtype: "float32" or "bfloat16", for compute; parameters are float32.
     remat: recompute activations of each layer in the backward pass.
@@ -158,7 +163,10 @@ class TalkerConfig:
   depth: int
   heads: int
   window: int
+  positions: Literal["relative", "cyclic"]
+  sinks: int
   sink_rank: int
+  without: tuple[str, ...]
   audio: AudioConfig
   controls: tuple[ControlConfig, ...]
   history: HistoryConfig
@@ -180,9 +188,21 @@ class TalkerConfig:
       raise ValueError(
         f"head.sets is {self.head.sets}; a frame has {self.tokens} tokens"
       )
+    if self.sinks < 1:
+      raise ValueError(f"sinks is {self.sinks}; the portrait is one")
+    for name in self.without:
+      if name not in ("anchor", "sink", "direct"):
+        raise ValueError(
+          f"without {name!r}: known are 'anchor', 'sink' and 'direct'"
+        )
     names = [control.name for control in self.controls]
     if len(set(names)) < len(names):
       raise ValueError(f"control names repeat: {names}")
+
+  @property
+  def sinkless(self):
+    """Whether the portrait is no more than the frame before the first."""
+    return "sink" in self.without
 
   @property
   def tokens(self):

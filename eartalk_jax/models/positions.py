@@ -1,9 +1,14 @@
-"""Temporal positions: rotary on the distance in frames, never on absolute time.
+"""Temporal positions: rotary on distances in frames, bounded for ever.
 
-A query sits at 0; a key that is `a` frames old sits at -a. The sink frame sits
-at one reserved distance from every query, one frame beyond the oldest block of
-the window, whatever the age of the stream. So frame 1,000,000 is computed as
-frame 100 is.
+relative: a key that is `a` frames old sits `a` before the query; the sink sits
+  at one reserved distance from every query, one frame beyond the oldest block
+  of the window. So frame 1,000,000 is computed as frame 100 is.
+cyclic (EARTalking, arXiv 2603.20307): block i sits at i mod (W + 1), the sink
+  at W + 1. A distance then means `a` frames or a - (W + 1), and the sink's
+  changes with i; clips begin at random places in training, so that all of them
+  are seen.
+
+Dimension key: B batch, W window.
 """
 
 import jax.numpy as jnp
@@ -13,9 +18,29 @@ import jax.numpy as jnp
 _ROTARY_BASE = 100.0
 
 
-def sink_position(window):
-  """Position of the sink seen from any query: just beyond the window."""
-  return -(window + 1.0)
+KINDS = ("relative", "cyclic")
+
+
+def of_blocks(kind, block, window):
+  """Positions of blocks, by their number."""
+  return block % (window + 1) if kind == "cyclic" else block
+
+
+def of_sink(kind, window):
+  """The sink's position.
+
+  Seen from a query that sits at 0 if relative, at its own place if cyclic.
+  """
+  return window + 1.0 if kind == "cyclic" else -(window + 1.0)
+
+
+def of_ring(kind, count_B, age_BW, window):
+  """Positions (query_B, keys_BW) of a streamed block and of its window."""
+  if kind == "cyclic":
+    keys_BW = of_blocks(kind, count_B[:, None] - age_BW, window)
+    return of_blocks(kind, count_B, window), keys_BW
+  # Differences only: the numbers of an old stream would lose their last bits.
+  return jnp.zeros_like(count_B), -age_BW
 
 
 def rotate(x, position):

@@ -3,7 +3,7 @@
 A block holds the M condition tokens of a frame and its N frame tokens, P in
 all. A query of block i sees
 
-  the sink frame's N tokens                          (always)
+  the sink frames' J tokens                          (always)
   the frame tokens of blocks i-W+1 .. i              (the window)
   the condition tokens of block i                    (its own only)
 
@@ -13,44 +13,79 @@ block against a ring cache and costs the same for ever; it is what streaming
 runs. All three agree to rounding error.
 
 Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
-N frame tokens, W window, G chunks, Q queries of a chunk, R keys of a chunk,
-S blocks whose frames a chunk sees, H heads, K head width.
+N frame tokens, J sink tokens, W window, G chunks, Q queries of a chunk, R keys
+of a chunk, S blocks whose frames a chunk sees, H heads, K head width.
 """
 
+import dataclasses
 import math
 
 import flax.struct
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax.models.positions import rotate, sink_position
+from eartalk_jax.models import positions
+from eartalk_jax.models.positions import rotate
 
 _MASKED = -1e30
+
+
+@dataclasses.dataclass(frozen=True)
+class Band:
+  """What a query may see and from where.
+
+  Attributes:
+    window: W.
+    conditions: M.
+    positions: one of `positions.KINDS`.
+  """
+
+  window: int
+  conditions: int
+  positions: str = "relative"
+
+  def of_blocks(self, block):
+    """See `positions.of_blocks`."""
+    return positions.of_blocks(self.positions, block, self.window)
+
+  def rotated_sink(self, k_BJHK):
+    """The sink's keys at their place."""
+    return rotate(k_BJHK, positions.of_sink(self.positions, self.window))
+
+  def toward_sink(self, plain, turned):
+    """Of a query and the same query at its place: what looks at the sink."""
+    return turned if self.positions == "cyclic" else plain
 
 
 @flax.struct.dataclass
 class LayerCache:
   """What one layer of one stream remembers: the sink and W frames, for ever.
 
-  Window keys are kept un-rotated and rotated by their age at reading. The
-  sink's distance never changes, so its keys are kept rotated.
+  Window keys are kept un-rotated and rotated at reading. The sink's place
+  never changes, so its keys are kept rotated.
   """
 
   k_BWNHK: jax.Array
   v_BWNHK: jax.Array
-  sink_k_BNHK: jax.Array
-  sink_v_BNHK: jax.Array
+  sink_k_BJHK: jax.Array
+  sink_v_BJHK: jax.Array
 
   @classmethod
-  def empty(cls, sink_k_BNHK, sink_v_BNHK, window):
-    """A cache that holds only the sink, whose keys come un-rotated."""
-    b, n, h, k = sink_k_BNHK.shape
-    ring = (b, window, n, h, k)
+  def empty(cls, sink_k_BJHK, sink_v_BJHK, tokens, band):
+    """A cache that holds only the sink, whose keys come un-rotated.
+
+    Args:
+      sink_k_BJHK, sink_v_BJHK: of the sink.
+      tokens: N.
+      band: Band.
+    """
+    b, _, h, k = sink_k_BJHK.shape
+    ring = (b, band.window, tokens, h, k)
     return cls(
-      k_BWNHK=jnp.zeros(ring, sink_k_BNHK.dtype),
-      v_BWNHK=jnp.zeros(ring, sink_v_BNHK.dtype),
-      sink_k_BNHK=rotate(sink_k_BNHK, sink_position(window)),
-      sink_v_BNHK=sink_v_BNHK,
+      k_BWNHK=jnp.zeros(ring, sink_k_BJHK.dtype),
+      v_BWNHK=jnp.zeros(ring, sink_v_BJHK.dtype),
+      sink_k_BJHK=band.rotated_sink(sink_k_BJHK),
+      sink_v_BJHK=sink_v_BJHK,
     )
 
 
@@ -73,21 +108,27 @@ def visible(query_T, key_T, window):
   return (age_TT >= 0) & (age_TT < window)
 
 
-def dense(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
-  """The definition: every key, one mask. For tests and tiny inputs."""
+def dense(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BJHK, sink_v_BJHK, band, first_B):
+  """The definition: every key, one mask. For tests and tiny inputs.
+
+  Args:
+    q_BTPHK, k_BTPHK, v_BTPHK: of the blocks.
+    sink_k_BJHK, sink_v_BJHK: of the sink.
+    band: Band.
+    first_B: number of each clip's first block; relative positions ignore it.
+  """
   b, t, p, h, k = q_BTPHK.shape
-  n = sink_k_BNHK.shape[1]
-  m = p - n
+  j, m = sink_k_BJHK.shape[1], band.conditions
   q_BTPHK = q_BTPHK / math.sqrt(k)
   block_T = jnp.arange(t)
-  position_TP = jnp.broadcast_to(block_T[:, None, None], (t, p, 1))
+  number_BT = band.of_blocks(first_B[:, None] + block_T[None])
+  place_BTP = jnp.broadcast_to(number_BT[..., None, None], (b, t, p, 1))
+  turned_BTPHK = rotate(q_BTPHK, place_BTP)
   logits_BHTPtp = jnp.einsum(
-    "BTPHK,BtpHK->BHTPtp",
-    rotate(q_BTPHK, position_TP),
-    rotate(k_BTPHK, position_TP),
+    "BTPHK,BtpHK->BHTPtp", turned_BTPHK, rotate(k_BTPHK, place_BTP)
   )
   is_frame_P = jnp.arange(p) >= m
-  band_TT = visible(block_T, block_T, window)
+  band_TT = visible(block_T, block_T, band.window)
   own_TT = block_T[:, None] == block_T[None, :]
   mask_TtP = jnp.where(
     is_frame_P[None, None], band_TT[..., None], own_TT[..., None]
@@ -95,17 +136,17 @@ def dense(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
   logits_BHTPtp = jnp.where(
     mask_TtP[None, None, :, None], logits_BHTPtp, _MASKED
   )
-  sink_BHTPN = jnp.einsum(
-    "BTPHK,BNHK->BHTPN",
-    q_BTPHK,
-    rotate(sink_k_BNHK, sink_position(window)),
+  sink_BHTPJ = jnp.einsum(
+    "BTPHK,BJHK->BHTPJ",
+    band.toward_sink(q_BTPHK, turned_BTPHK),
+    band.rotated_sink(sink_k_BJHK),
   )
   logits = jnp.concatenate(
-    [sink_BHTPN, logits_BHTPtp.reshape(b, h, t, p, t * p)], axis=-1
+    [sink_BHTPJ, logits_BHTPtp.reshape(b, h, t, p, t * p)], axis=-1
   )
   weights = _softmax(logits, v_BTPHK.dtype)
-  out_BTPHK = jnp.einsum("BHTPN,BNHK->BTPHK", weights[..., :n], sink_v_BNHK)
-  weights_BHTPtp = weights[..., n:].reshape(b, h, t, p, t, p)
+  out_BTPHK = jnp.einsum("BHTPJ,BJHK->BTPHK", weights[..., :j], sink_v_BJHK)
+  weights_BHTPtp = weights[..., j:].reshape(b, h, t, p, t, p)
   return out_BTPHK + jnp.einsum("BHTPtp,BtpHK->BTPHK", weights_BHTPtp, v_BTPHK)
 
 
@@ -148,32 +189,51 @@ def _chunk_mask(chunks, window, p, m):
   return jnp.repeat(mask_GWR, p, axis=1)
 
 
-def banded(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BNHK, sink_v_BNHK, window):
-  """The same as `dense`, in chunks of `window` blocks: cost grows as T."""
+def _chunk_places(chunks, band, first_B):
+  """Positions of `_chunk_blocks`, broadcastable to [B G S].
+
+  Relative ones are the same in every chunk.
+  """
+  block_S = _chunk_blocks(chunks, band.window)
+  if band.positions == "relative":
+    return block_S[None, None]
+  start_G = (jnp.arange(chunks) - 1) * band.window
+  start_BG = first_B[:, None] + start_G[None]
+  return band.of_blocks(start_BG[..., None] + block_S[None, None])
+
+
+def banded(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BJHK, sink_v_BJHK, band, first_B):
+  """The same as `dense`, in chunks of W blocks: cost grows as T."""
   b, t, p, h, k = q_BTPHK.shape
-  n = sink_k_BNHK.shape[1]
-  m, g = p - n, -(-t // window)
+  m, window = band.conditions, band.window
+  n, g = p - m, -(-t // window)
   pad = ((0, 0), (0, g * window - t), (0, 0), (0, 0), (0, 0))
   chunked = (b, g, window, p, h, k)
   q_BGWPHK = (jnp.pad(q_BTPHK, pad) / math.sqrt(k)).reshape(chunked)
   k_BGWPHK = jnp.pad(k_BTPHK, pad).reshape(chunked)
   v_BGWPHK = jnp.pad(v_BTPHK, pad).reshape(chunked)
-  age_S = _chunk_blocks(g, window)
-  age_W = age_S[-window:]
-  age_R = jnp.concatenate([jnp.repeat(age_S, n), jnp.repeat(age_W, m)])
-  keys_BGRHK = rotate(_chunk_keys(k_BGWPHK, m), age_R[:, None])
+  place_BGS = _chunk_places(g, band, first_B)
+  place_BGW = place_BGS[..., -window:]
+  place_BGR = jnp.concatenate(
+    [jnp.repeat(place_BGS, n, axis=-1), jnp.repeat(place_BGW, m, axis=-1)],
+    axis=-1,
+  )
+  keys_BGRHK = rotate(_chunk_keys(k_BGWPHK, m), place_BGR[..., None])
   values_BGRHK = _chunk_keys(v_BGWPHK, m)
-  turned_BGWPHK = rotate(q_BGWPHK, age_W[:, None, None])
+  turned_BGWPHK = rotate(q_BGWPHK, place_BGW[..., None, None])
   turned_BGQHK = turned_BGWPHK.reshape(b, g, -1, h, k)
   plain_BGQHK = q_BGWPHK.reshape(b, g, -1, h, k)
-  sink_k_BNHK = rotate(sink_k_BNHK, sink_position(window))
 
-  sink_BGHQN = jnp.einsum("BGQHK,BNHK->BGHQN", plain_BGQHK, sink_k_BNHK)
+  sink_BGHQJ = jnp.einsum(
+    "BGQHK,BJHK->BGHQJ",
+    band.toward_sink(plain_BGQHK, turned_BGQHK),
+    band.rotated_sink(sink_k_BJHK),
+  )
   band_BGHQR = jnp.einsum("BGQHK,BGRHK->BGHQR", turned_BGQHK, keys_BGRHK)
   mask_GQR = _chunk_mask(g, window, p, m)
   band_BGHQR = jnp.where(mask_GQR[None, :, None], band_BGHQR, _MASKED)
-  sink_BGHQN, band_BGHQR, total_BGHQ = _exponentials(sink_BGHQN, band_BGHQR)
-  out_BGQHK = jnp.einsum("BGHQN,BNHK->BGQHK", sink_BGHQN, sink_v_BNHK)
+  sink_BGHQJ, band_BGHQR, total_BGHQ = _exponentials(sink_BGHQJ, band_BGHQR)
+  out_BGQHK = jnp.einsum("BGHQJ,BJHK->BGQHK", sink_BGHQJ, sink_v_BJHK)
   out_BGQHK += jnp.einsum("BGHQR,BGRHK->BGQHK", band_BGHQR, values_BGRHK)
   out_BGQHK /= jnp.swapaxes(total_BGHQ, 2, 3)[..., None].astype(q_BTPHK.dtype)
   return out_BGQHK.reshape(b, g * window, p, h, k)[:, :t]
@@ -190,26 +250,28 @@ def _exponentials(first, second):
   """
   dtype = first.dtype
   first, second = first.astype(jnp.float32), second.astype(jnp.float32)
-  top = jnp.maximum(first.max(axis=-1), second.max(axis=-1))
+  # A model may have no sink: the first array is empty then.
+  top = first.max(axis=-1, initial=_MASKED)
+  top = jnp.maximum(top, second.max(axis=-1))
   top = jax.lax.stop_gradient(top)[..., None]
   first, second = jnp.exp(first - top), jnp.exp(second - top)
   total = first.sum(axis=-1) + second.sum(axis=-1)
   return first.astype(dtype), second.astype(dtype), total
 
 
-def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B):
+def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B, band):
   """One block against the cache.
 
   Args:
     q_BPHK: the block's queries; k_BPHK, v_BPHK its keys and values.
     cache: LayerCache of the blocks before it.
     count_B: how many blocks each stream has seen before this one.
+    band: Band.
 
   Returns:
     (out_BPHK, the cache with this block in it).
   """
-  window, n = cache.k_BWNHK.shape[1:3]
-  m = q_BPHK.shape[1] - n
+  m, window, n = band.conditions, *cache.k_BWNHK.shape[1:3]
   q_BPHK = q_BPHK / math.sqrt(q_BPHK.shape[-1])
   row_B = jnp.arange(count_B.shape[0])
   slot_B = count_B % window
@@ -219,20 +281,25 @@ def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B):
   )
   age_BW = (count_B[:, None] - jnp.arange(window)[None]) % window
   filled_BW = age_BW <= count_B[:, None]
-  keys_BWNHK = rotate(cache.k_BWNHK, -age_BW[:, :, None, None])
+  query_B, place_BW = positions.of_ring(band.positions, count_B, age_BW, window)
+  query_B11 = query_B[:, None, None]
+  q_BPHK = rotate(q_BPHK, query_B11)
+  own_BMHK = rotate(k_BPHK[:, :m], query_B11)
+  keys_BWNHK = rotate(cache.k_BWNHK, place_BW[:, :, None, None])
 
-  sink_BHPN = jnp.einsum("BPHK,BNHK->BHPN", q_BPHK, cache.sink_k_BNHK)
-  own_BHPM = jnp.einsum("BPHK,BMHK->BHPM", q_BPHK, k_BPHK[:, :m])
+  sink_BHPJ = jnp.einsum("BPHK,BJHK->BHPJ", q_BPHK, cache.sink_k_BJHK)
+  own_BHPM = jnp.einsum("BPHK,BMHK->BHPM", q_BPHK, own_BMHK)
   ring_BHPWN = jnp.einsum("BPHK,BWNHK->BHPWN", q_BPHK, keys_BWNHK)
   ring_BHPWN = jnp.where(filled_BW[:, None, None, :, None], ring_BHPWN, _MASKED)
   ring = ring_BHPWN.reshape(ring_BHPWN.shape[:3] + (window * n,))
-  logits = jnp.concatenate([sink_BHPN, own_BHPM, ring], axis=-1)
+  logits = jnp.concatenate([sink_BHPJ, own_BHPM, ring], axis=-1)
   weights = _softmax(logits, v_BPHK.dtype)
 
-  out_BPHK = jnp.einsum("BHPN,BNHK->BPHK", weights[..., :n], cache.sink_v_BNHK)
+  j = sink_BHPJ.shape[-1]
+  out_BPHK = jnp.einsum("BHPJ,BJHK->BPHK", weights[..., :j], cache.sink_v_BJHK)
   out_BPHK += jnp.einsum(
-    "BHPM,BMHK->BPHK", weights[..., n : n + m], v_BPHK[:, :m]
+    "BHPM,BMHK->BPHK", weights[..., j : j + m], v_BPHK[:, :m]
   )
-  weights_BHPWN = weights[..., n + m :].reshape(ring_BHPWN.shape)
+  weights_BHPWN = weights[..., j + m :].reshape(ring_BHPWN.shape)
   out_BPHK += jnp.einsum("BHPWN,BWNHK->BPHK", weights_BHPWN, cache.v_BWNHK)
   return out_BPHK, cache

@@ -7,9 +7,9 @@ learned patterns over the frame; in context alone they take several times the
 steps to learn. So do the portrait's own conditions, as far as they are known:
 how far a head is to turn depends on where it looks in the portrait.
 
-Dimension key: B batch, T frames, N tokens, c numbers in a token, M condition
-tokens, P = M + N, D width, R patterns; leading ... is [B T] in training, [B] in
-a stream.
+Dimension key: B batch, T frames, S sink frames, N tokens, J = S * N, c numbers
+in a token, M condition tokens, P = M + N, D width, R patterns; leading ... is
+[B T] in training, [B] in a stream.
 """
 
 import flax.linen as nn
@@ -29,6 +29,17 @@ _PATTERNS = 64
 def _lift(x, rank):
   """Adds leading axes of length 1 until `x` has `rank` axes."""
   return x.reshape((1,) * (rank - x.ndim) + x.shape)
+
+
+def opening(cfg, sink_BSNc):
+  """What comes before the first frame, and what stays: (before_BNc, sink_BSNc).
+
+  A model without a sink has the portrait as its first past, and no other hint.
+  """
+  portrait_BNc = sink_BSNc[:, 0]
+  if cfg.sinkless:
+    return portrait_BNc, jnp.zeros_like(sink_BSNc)
+  return jnp.zeros_like(portrait_BNc), sink_BSNc
 
 
 def _head(cfg):
@@ -69,10 +80,18 @@ class Talker(nn.Module):
     self.direct_norm = norm()
     self.head = _head(cfg)
 
-  def embed_sink(self, sink_BNc):
-    """The portrait's tokens [B N c] -> [B N D]."""
-    x_BND = self.frame_in(sink_BNc)
-    return x_BND + _lift(self.position_ND + self.sink_type_D[None], 3)
+  def embed_sink(self, sink_BSNc):
+    """The sink frames' tokens -> (sink_BJD, anchor_BJD for adaptive norms)."""
+    x_BSND = self.frame_in(sink_BSNc)
+    x_BSND = x_BSND + _lift(self.position_ND + self.sink_type_D[None], 4)
+    sink_BJD = x_BSND.reshape(x_BSND.shape[0], -1, x_BSND.shape[-1])
+    without_anchor = {"anchor", "sink"} & set(self.cfg.without)
+    return sink_BJD, sink_BJD * 0 if without_anchor else sink_BJD
+
+  def modulator(self, anchor_BJD, beside):
+    """What modulates a block: the portrait and what its conditions ask for."""
+    anchor_BND = anchor_BJD[:, : self.cfg.tokens]
+    return modulator(anchor_BND, beside[0], self.cfg.condition_tokens)
 
   def embed_portrait(self, signals):
     """The portrait's own conditions -> [B M*D]; the nulls where unknown."""
@@ -100,6 +119,8 @@ class Talker(nn.Module):
     patterns_RND = self.patterns_RND.astype(condition.dtype)
     direct = jnp.einsum("...R,RND->...ND", self.direct(flat), patterns_RND)
     direct = self.direct_norm(direct)
+    if "direct" in self.cfg.without:
+      direct = jnp.zeros_like(direct)
     # Unit variance whatever the noise, so that it cannot drown the rest.
     loudness = jnp.sqrt(1 + jnp.square(level))[..., None, None]
     seen = self.frame_in(previous / loudness)
@@ -126,36 +147,41 @@ class Talker(nn.Module):
     direct, guess = beside
     return self.last_norm(frame) + direct, guess
 
-  def hidden(self, previous_BTNc, level_BT, sink_BNc, portrait, signals):
+  def hidden(
+    self, previous_BTNc, level_BT, sink_BSNc, portrait, signals, first_B
+  ):
     """A whole clip at once, teacher-forced: `finish` for [B T].
 
-    `portrait` and `signals` are conditions as Conditions takes them, of the
-    portraits [B] and of all frames [B T].
+    Args:
+      previous_BTNc, level_BT: the frames before and the levels of their noise.
+      sink_BSNc: tokens of the sink frames.
+      portrait, signals: conditions as Conditions takes them, of the portraits
+        [B] and of all frames [B T].
+      first_B: number of each clip's first block, for cyclic positions.
     """
-    started_BT = jnp.broadcast_to(
-      jnp.arange(level_BT.shape[1])[None] > 0, level_BT.shape
-    )
+    clip_BT = jnp.ones_like(level_BT, bool)
+    started_BT = clip_BT if self.cfg.sinkless else clip_BT.at[:, 0].set(False)
     x_BTPD, beside = self.embed_block(
       previous_BTNc,
       level_BT,
       started_BT,
-      sink_BNc[:, None],
+      sink_BSNc[:, :1],
       self.embed_portrait(portrait)[:, None],
       signals,
     )
-    anchor_BND = self.embed_sink(sink_BNc)
-    modulator_BTPD = modulator(anchor_BND, beside[0], self.cfg.condition_tokens)
-    x_BTND = self.backbone(x_BTPD, anchor_BND, modulator_BTPD)
+    sink_BJD, anchor_BJD = self.embed_sink(sink_BSNc)
+    modulator_BTPD = self.modulator(anchor_BJD, beside)
+    x_BTND = self.backbone(
+      x_BTPD, sink_BJD, anchor_BJD, modulator_BTPD, first_B
+    )
     return self.finish(x_BTND, beside)
 
   def use_head(self, method, *args):
     """Calls a method of the head's network; see `eartalk_jax.heads`."""
     return getattr(self.head, method)(*args)
 
-  def __call__(self, previous_BTNc, level_BT, sink_BNc, portrait, signals):
+  def __call__(self, previous_BTNc, level_BT, *rest):
     """Touches every parameter once; for initialisation."""
-    h_BTND, guess_BTNc = self.hidden(
-      previous_BTNc, level_BT, sink_BNc, portrait, signals
-    )
+    h_BTND, guess_BTNc = self.hidden(previous_BTNc, level_BT, *rest)
     features = (h_BTND[:, 0], guess_BTNc[:, 0])
     return self.head(previous_BTNc[:, 0], level_BT[:, 0], features)

@@ -1,15 +1,15 @@
 """Streaming: one frame at a time, at the same cost for ever.
 
   weights = prepare(params)
-  state = init(model, weights, sink_BhwC, key_B, portrait)
+  state = init(model, weights, sink_BShwC, key_B, portrait)
   state, latent_BhwC = step(model, weights, state, signals)
 
 The state is an explicit frozen pytree. Rows of a batch are independent streams,
 each with its own age, randomness and conditions; noise depends on a row's key
 and age alone, so the same frames come out in chunks of any length.
 
-Dimension key: B streams, T frames, N tokens, c numbers in a token, D width,
-h, w, C latent grid and channels.
+Dimension key: B streams, T frames, S sink frames, N tokens, J = S * N,
+c numbers in a token, D width, h, w, C latent grid and channels.
 """
 
 import flax.struct
@@ -19,8 +19,9 @@ import jax.numpy as jnp
 from eartalk_jax import heads
 from eartalk_jax.guidance import NO_GUIDANCE
 from eartalk_jax.models import sfa
-from eartalk_jax.models.backbone import Layer, modulator, unstack_layers
+from eartalk_jax.models.backbone import Layer, band, unstack_layers
 from eartalk_jax.models.patches import to_latents, to_tokens
+from eartalk_jax.models.talker import opening
 
 
 @flax.struct.dataclass
@@ -31,7 +32,7 @@ class StreamState:
     count_B: frames made so far.
     previous_BNc: tokens of the last frame.
     sink_BNc: tokens of the portrait.
-    anchor_BND: the portrait's embedding, for the adaptive norms.
+    anchor_BJD: the sink's embedding, for the adaptive norms.
     portrait_BE: its own conditions, embedded (E numbers).
     caches: one LayerCache for each layer.
     key_B: the randomness of each stream; never changes.
@@ -40,7 +41,7 @@ class StreamState:
   count_B: jax.Array
   previous_BNc: jax.Array
   sink_BNc: jax.Array
-  anchor_BND: jax.Array
+  anchor_BJD: jax.Array
   portrait_BE: jax.Array
   caches: tuple[sfa.LayerCache, ...]
   key_B: jax.Array
@@ -65,30 +66,31 @@ def _apply(model, weights, method, *args):
   return model.apply({"params": weights["rest"]}, *args, method=method)
 
 
-def init(model, weights, sink_BhwC, key_B, portrait):
+def init(model, weights, sink_BShwC, key_B, portrait):
   """Opens streams from portraits.
 
   Args:
     model: a Talker.
     weights: from `prepare`.
-    sink_BhwC: normalised latents of the portraits.
+    sink_BShwC: normalised latents of the portraits, `cfg.sinks` of each person,
+      the one to start from first.
     key_B: one random key for each stream.
     portrait: what is known of the portraits, as `Conditions` takes it, [B ...].
   """
   cfg = model.cfg
-  sink_BNc = to_tokens(sink_BhwC, cfg.patch)
-  anchor_BND = sink_BND = _apply(model, weights, "embed_sink", sink_BNc)
+  before_BNc, sink_BSNc = opening(cfg, to_tokens(sink_BShwC, cfg.patch))
+  sink_BJD, anchor_BJD = _apply(model, weights, "embed_sink", sink_BSNc)
   caches = []
   for layer, params in _layers(cfg, weights):
-    sink_BND, k_BNHK, v_BNHK = layer.apply(
-      {"params": params}, sink_BND, anchor_BND, method="sink"
+    sink_BJD, k_BJHK, v_BJHK = layer.apply(
+      {"params": params}, sink_BJD, anchor_BJD, method="sink"
     )
-    caches.append(sfa.LayerCache.empty(k_BNHK, v_BNHK, cfg.window))
+    caches.append(sfa.LayerCache.empty(k_BJHK, v_BJHK, cfg.tokens, band(cfg)))
   return StreamState(
-    count_B=jnp.zeros(sink_BNc.shape[:1], jnp.int32),
-    previous_BNc=jnp.zeros_like(sink_BNc),
-    sink_BNc=sink_BNc,
-    anchor_BND=anchor_BND,
+    count_B=jnp.zeros(before_BNc.shape[:1], jnp.int32),
+    previous_BNc=before_BNc,
+    sink_BNc=sink_BSNc[:, 0],
+    anchor_BJD=anchor_BJD,
     portrait_BE=_apply(model, weights, "embed_portrait", portrait),
     caches=tuple(caches),
     key_B=key_B,
@@ -109,12 +111,12 @@ def hidden(model, weights, state, signals):
     "embed_block",
     state.previous_BNc,
     level_B,
-    state.count_B > 0,
+    (state.count_B > 0) | cfg.sinkless,
     state.sink_BNc,
     state.portrait_BE,
     signals,
   )
-  modulator_BPD = modulator(state.anchor_BND, beside[0], cfg.condition_tokens)
+  modulator_BPD = _apply(model, weights, "modulator", state.anchor_BJD, beside)
   caches = []
   layers = _layers(cfg, weights)
   for (layer, params), cache in zip(layers, state.caches, strict=True):

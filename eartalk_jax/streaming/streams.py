@@ -3,7 +3,8 @@
 Who has no speech to go on with stands still while the others move; who joins
 or leaves changes numbers, never shapes, so nothing compiles again.
 
-Dimension key: B slots, K size of a control, Y X picture, h w C latent frame.
+Dimension key: B slots, S sink frames, K size of a control, Y X picture, h w C
+latent frame.
 """
 
 import dataclasses
@@ -62,7 +63,8 @@ class Streams:
     """Starts a stream.
 
     Args:
-      portrait_YX3: uint8, of the generator's size.
+      portrait_YX3: uint8, of the generator's size; or [S Y X 3], several of the
+        same person.
       known: {control: value}, what is known of the portrait itself.
       seed: of its noise.
 
@@ -70,17 +72,12 @@ class Streams:
       UserError: all slots are taken, a picture of another size, an impossible
         value.
     """
-    size = self.generator.size
-    portrait_YX3 = np.asarray(portrait_YX3)
-    if portrait_YX3.shape != (size, size, 3) or portrait_YX3.dtype != np.uint8:
-      raise UserError(
-        f"portrait {portrait_YX3.dtype}{list(portrait_YX3.shape)}: uint8"
-        f"[{size}, {size}, 3] is needed; crop it with data_pipelines.portrait"
-      )
     portrait = self._portrait_signals(known or {})
-    latent_1hwC = self.generator.tokenizer.encode(portrait_YX3[None, None])[0]
+    latents_1ShwC = self.generator.encode_portraits(
+      np.asarray(portrait_YX3)[None]
+    )
     seed_1 = np.asarray([seed], np.uint32)
-    begun = self._begin(self._weights, latent_1hwC, seed_1, portrait)
+    begun = self._begin(self._weights, latents_1ShwC, seed_1, portrait)
     one = jax.tree.map(lambda x: x[0], begun)
     stream = self._seat_stream()
     self._state = _put(self._state, stream.row, one)
@@ -178,11 +175,12 @@ class Streams:
     return self._taken[row]
 
   def _blank(self, slots):
-    shape = self.generator.config.latent_shape
-    latents_BhwC = np.zeros((slots, *shape), np.float32)
+    config = self.generator.config
+    shape = (slots, config.sinks, *config.latent_shape)
+    latents_BShwC = np.zeros(shape, np.float32)
     signals = self._blank_signals(slots)
     seeds_B = np.zeros(slots, np.uint32)
-    return self._begin(self._weights, latents_BhwC, seeds_B, signals)
+    return self._begin(self._weights, latents_BShwC, seeds_B, signals)
 
   def _blank_signals(self, rows):
     """Conditions of which nothing is given, for `rows` frames."""
@@ -212,10 +210,10 @@ class Streams:
     """Compiled: portraits' latents, seeds and conditions -> their state."""
     model, tokenizer = self.generator.model, self.generator.tokenizer
 
-    def begin(weights, latents_BhwC, seeds_B, portrait):
+    def begin(weights, latents_BShwC, seeds_B, portrait):
       key_B = jax.vmap(jax.random.key)(seeds_B)
-      stream = frame.init(model, weights, latents_BhwC, key_B, portrait)
-      return _plain(stream), tokenizer.init_decode(len(latents_BhwC))
+      stream = frame.init(model, weights, latents_BShwC, key_B, portrait)
+      return _plain(stream), tokenizer.init_decode(len(latents_BShwC))
 
     return jax.jit(begin)
 
