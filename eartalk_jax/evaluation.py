@@ -84,11 +84,26 @@ def _picture_figures(clips, videos):
     "tokenizer_ssim": float(
       np.mean([scores.ssim(*p) for p in pairs[::_SSIM_EVERY]])
     ),
+    "psnr_db": _psnr(videos.own, clips),
+    "psnr_db_copy_baseline": _psnr(map(_still, clips), clips),
     "own_portrait_nearest": _nearest_share(videos.own, portraits),
     "own_portrait_nearest_ceiling": _nearest_share(real, portraits),
     "motion_ratio": _motion_ratio(videos.own, real),
     "motion_ratio_tokenizer": _motion_ratio(videos.decoded, real),
   }
+
+
+def _psnr(videos, clips):
+  """Of all frames against the real ones, whose pose and speech they share."""
+  return float(
+    np.mean(
+      [
+        scores.psnr(ours, real)
+        for video, clip in zip(videos, clips, strict=True)
+        for ours, real in zip(video, clip.frames_TYX3, strict=True)
+      ]
+    )
+  )
 
 
 def _nearest_share(videos, portraits_BYX3):

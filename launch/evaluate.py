@@ -50,6 +50,11 @@ def _arguments(argv):
     help="frames dataset that the probe is trained on (default: the one that "
     "the talker was trained on)",
   )
+  add(
+    "--probe",
+    metavar="DIR",
+    help="where the trained probe is kept (default: probe/ in --out)",
+  )
   add("--clips", type=int, default=40, help="at most so many (default 40)")
   add("--frames", type=int, default=100, help="of each, at most (default 100)")
   add("--seed", type=int, default=0, help="of noise and portraits (default 0)")
@@ -76,7 +81,8 @@ def evaluate(args, generator, held_out, training_frames):
   out = pathlib.Path(args.out)
   probe = None
   if any(clip.tracks for clip in clips):
-    probe = _probe(args, out / "probe", generator.size, held_out)
+    kept = pathlib.Path(args.probe or out / "probe")
+    probe = _probe(args, kept, generator.size, held_out)
   else:
     print(
       f"{args.data} has no truth: nothing can be said about lips, pose or "
