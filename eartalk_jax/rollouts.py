@@ -1,6 +1,7 @@
 """Generates videos for an evaluation: many clips at once, as one batch.
 
-Dimension key:  B clips, T frames, A mel steps, F mel bins, K control numbers.
+Dimension key:  B clips, T frames (t of a chunk), A mel steps, F mel bins,
+K control numbers.
 """
 
 import dataclasses
@@ -28,22 +29,23 @@ class Order:
   portrait_controls: dict
 
 
-def generate(generator, orders, seed, what):
-  """Generates every order: a list of uint8 [T, Y, X, 3].
+def stream(generator, orders, seed):
+  """Generates all orders as one batch, as long as the longest.
 
   Args:
     generator: see `eartalk_jax.generate`.
     orders: the videos, of any lengths.
     seed: the noise of video i is that of seed + i.
-    what: name of the work, for the progress.
+
+  Yields:
+    frames_BtYX3 uint8.
   """
-  lengths = [len(order.mel_TAF) for order in orders]
-  longest = max(lengths)
+  longest = max(len(order.mel_TAF) for order in orders)
   names = sorted({name for order in orders for name in order.controls})
   controls, given = {}, {}
   for name in names:
     controls[name], given[name] = _column(orders, name, longest)
-  chunks = generator.generate(
+  yield from generator.generate(
     np.stack([order.portrait_YX3 for order in orders]),
     np.stack([_longer(o.mel_TAF, longest, SILENCE) for o in orders]),
     controls,
@@ -51,9 +53,19 @@ def generate(generator, orders, seed, what):
     _of_portraits(orders, names),
     seeds=[seed + index for index in range(len(orders))],
   )
+
+
+def generate(generator, orders, seed, what):
+  """Generates every order: a list of uint8 [T, Y, X, 3].
+
+  Args:
+    generator, orders, seed: see `stream`.
+    what: name of the work, for the progress.
+  """
+  lengths = [len(order.mel_TAF) for order in orders]
   frames = []
-  with counting(what, longest * len(orders), "frames") as advance:
-    for chunk_BTYX3 in chunks:
+  with counting(what, max(lengths) * len(orders), "frames") as advance:
+    for chunk_BTYX3 in stream(generator, orders, seed):
       frames.append(np.asarray(chunk_BTYX3))
       advance(len(orders) * frames[-1].shape[1])
   frames_BTYX3 = np.concatenate(frames, 1)

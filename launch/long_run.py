@@ -1,0 +1,132 @@
+"""Streams for minutes and says whether anything drifts."""
+
+import argparse
+import pathlib
+
+import numpy as np
+
+from data_pipelines.shards import open_dataset
+from eartalk_jax import files, long_run, rollouts
+from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax.counting import counting
+from eartalk_jax.errors import UserError
+from eartalk_jax.generate import load_generator
+from eartalk_jax.held_out import load_clips
+from eartalk_jax.probe import probe_config
+from eartalk_jax.probe_store import probe_for
+from launch import cli
+
+_FPS = 25
+
+_EPILOG = """example:
+  python -m launch.long_run --checkpoint runs/demo/talker \\
+    --data runs/demo/frames/held_out --probe-data runs/demo/frames/train \\
+    --probe runs/demo/evaluation/probe --out runs/long_run
+
+DIR gets long_run.json and long_run.png: curves of lip correlation, identity,
+sharpness, colour and motion. A bin that leaves its band, set by the first bin,
+is an alarm; the status is then 1. With several checkpoints, curves are drawn
+into one picture and alarms of the first one count.
+"""
+
+
+def measure(generator, clips, probe, args):
+  """Streams and measures: the curves of `long_run.Meter`."""
+  frames = round(args.minutes * 60 * _FPS)
+  streams = rollouts.long_streams(generator, clips, frames, args.streams)
+  if not streams:
+    raise UserError(f"{args.data} has no clip with the truth of its mouth")
+  orders = [spoken.order for spoken in streams]
+  portraits_BYX3 = np.stack([order.portrait_YX3 for order in orders])
+  meter = long_run.Meter(portraits_BYX3, probe, round(args.bin * 60 * _FPS))
+  with counting("streams", frames * len(orders), "frames") as advance:
+    for chunk_BtYX3 in rollouts.stream(generator, orders, seed=0):
+      meter.push(chunk_BtYX3)
+      advance(len(orders) * chunk_BtYX3.shape[1])
+  return meter.curves(np.stack([spoken.mouth_TK[:, 0] for spoken in streams]))
+
+
+def _arguments(argv):
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.long_run",
+    description=__doc__,
+    epilog=_EPILOG,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  add = parser.add_argument
+  add(
+    "--checkpoint",
+    required=True,
+    nargs="+",
+    help="work directories of launch.train",
+  )
+  add("--data", required=True, help="frames dataset of held-out clips")
+  add(
+    "--probe-data", required=True, help="frames dataset to train the probe on"
+  )
+  add("--probe", help="where the probe is kept (default: probe/ in --out)")
+  add("--out", required=True, type=pathlib.Path, metavar="DIR")
+  add("--minutes", type=float, default=10.0, help="to stream (default 10)")
+  add("--bin", type=float, default=0.5, help="minutes of a bin (default 0.5)")
+  add("--streams", type=int, default=4, help="people at a time (default 4)")
+  args = parser.parse_args(argv)
+  if args.bin <= 0 or args.minutes < 2 * args.bin:
+    raise UserError(
+      f"--minutes {args.minutes} makes less than two bins of {args.bin}"
+    )
+  if args.streams < 2:
+    raise UserError("--streams: two or more, to tell one person from another")
+  return args
+
+
+def main(argv=None):
+  """The command."""
+  args = _arguments(argv)
+  use_compile_cache()
+  generators = {path: load_generator(path) for path in args.checkpoint}
+  held_out = open_dataset(args.data, "frames")
+  tracks = list(held_out.manifest["track_sizes"])
+  clips = load_clips(held_out.source, tracks, 40, 100, seed=0)
+  dataset = open_dataset(args.probe_data, "frames")
+  size = next(iter(generators.values())).size
+  probe = probe_for(
+    args.probe or args.out / "probe",
+    dataset.fingerprint,
+    dataset.source,
+    probe_config(dataset.manifest, size),
+  )
+  runs = {
+    path: measure(generator, clips, probe, args)
+    for path, generator in generators.items()
+  }
+  args.out.mkdir(parents=True, exist_ok=True)
+  long_run.draw(args.out / "long_run.png", runs, args.bin)
+  alarms = {path: long_run.alarms(curves) for path, curves in runs.items()}
+  found = {
+    path: {
+      "bin_minutes": args.bin,
+      "curves": {name: list(map(float, c)) for name, c in curves.items()},
+      "alarms": alarms[path],
+    }
+    for path, curves in runs.items()
+  }
+  files.write_json(args.out / "long_run.json", found)
+  for path, curves in runs.items():
+    print(path)
+    for name, values_Z in curves.items():
+      first, last = values_Z[0], values_Z[-1]
+      low, high = values_Z.min(), values_Z.max()
+      print(
+        f"  {name:10} first {first:7.3f}  last {last:7.3f}  lowest {low:7.3f}"
+        f"  highest {high:7.3f}"
+      )
+    for name, index, value, least, most in alarms[path]:
+      print(
+        f"  ALARM: {name} in minute {index * args.bin:g} is {value:.3f}, "
+        f"outside {least:.3f} to {most:.3f}"
+      )
+  return 1 if alarms[args.checkpoint[0]] else 0
+
+
+if __name__ == "__main__":
+  cli.run(main)
