@@ -11,7 +11,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.streaming import Streams
 
 FRAME = 640  # samples
-SECONDS = 0.55
+SECONDS = 1.07  # a little more than 25 frames
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_a_stream_makes_the_frames_that_generate_makes(
   speech,
 ):
   spec = AudioFeatures(bins=generator.mel_bins)
-  pose_BTK = np.full((1, 14, 3), 0.5, np.float32)
+  pose_BTK = np.full((1, 27, 3), 0.5, np.float32)
   whole = generator.generate(
     portraits[:1],
     log_mel(speech[0], spec)[None],
@@ -66,12 +66,12 @@ def test_a_stream_makes_the_frames_that_generate_makes(
   stream = streams.open(portraits[0], {"emotion": "sad"}, seed=5)
   stream.set("pose", [0.5, 0.5, 0.5])
   got_TYX3 = talk(stream, speech[0])
-  assert len(got_TYX3) == round(25 * SECONDS) == 14
+  assert len(got_TYX3) == round(25 * SECONDS) == 27
   # Another program, so another rounding.
   assert np.abs(got_TYX3.astype(int) - want_TYX3).max() <= 1
 
 
-@pytest.mark.parametrize("piece", [160, FRAME, 7 * FRAME, 999])
+@pytest.mark.parametrize("piece", [160, FRAME, 7 * FRAME, 25 * FRAME, 999])
 def test_the_cuts_of_the_speech_change_no_bit(
   streams, portraits, speech, piece
 ):
@@ -258,8 +258,8 @@ def test_nothing_follows_the_end(streams, portraits, speech):
   with pytest.raises(UserError, match="finish"):
     stream.push(speech[0])
   stream.finish()  # once more is no harm
-  assert len(stream.pull()) == 14
-  with pytest.raises(UserError, match="frame 3 is past; the next frame is 14"):
+  assert len(stream.pull()) == 27
+  with pytest.raises(UserError, match="frame 3 is past; the next frame is 27"):
     stream.set("pose", [0, 0, 0], 3)
   stream.close()
 

@@ -113,10 +113,12 @@ class Stream:
     self._check_open()
     while self.ready:
       self._streams.advance()
-    made = [np.asarray(frames_tYX3) for frames_tYX3 in self.made]
-    self.made.clear()
+    self._streams.hand_out()
     size = self._streams.generator.size
-    return np.concatenate([np.zeros((0, size, size, 3), np.uint8), *made])
+    none_tYX3 = np.zeros((0, size, size, 3), np.uint8)
+    made_tYX3 = np.concatenate([none_tYX3, *self.made])
+    self.made.clear()
+    return made_tYX3
 
   def save(self):
     """Everything about the stream as bytes, for `Streams.restore`."""

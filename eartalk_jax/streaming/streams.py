@@ -44,6 +44,7 @@ class Streams:
     self.guidance = guidance or {}
     self._scales = make_guidance(generator.config, self.guidance, slots)
     self._taken = [None] * slots
+    self._running = None  # pixels on their way, and whose they are
     self._weights = jax.tree.map(jnp.asarray, generator.weights)
     self._state = self._blank(slots)
 
@@ -95,7 +96,7 @@ class Streams:
         _fill(signals["controls"], row, stream.timeline.advance())
         for name, scale in stream.scales.items():
           scales[name][row] = scale
-    self._state, frames_BtYX3 = self._step(
+    self._state, running_BtYX3 = self._step(
       self._weights,
       self.generator.tokenizer.params,
       self._state,
@@ -103,9 +104,22 @@ class Streams:
       Guidance(scales),
       np.asarray(active_B),
     )
-    for stream, active in zip(self._taken, active_B, strict=True):
-      if active:
-        stream.made.append(frames_BtYX3[stream.row])
+    # The step before has ended by now, or ends while this one is queued: its
+    # pixels are copied, and the next features made, while the device works.
+    self.hand_out()
+    movers = [
+      s for s, active in zip(self._taken, active_B, strict=True) if active
+    ]
+    self._running = running_BtYX3, movers
+
+  def hand_out(self):
+    """Gives the frames of the last step to their streams."""
+    if self._running is None:
+      return
+    frames_BtYX3, movers = np.asarray(self._running[0]), self._running[1]
+    self._running = None
+    for stream in movers:
+      stream.made.append(frames_BtYX3[stream.row].copy())
 
   def release(self, stream):
     """Frees a stream's slot."""
@@ -113,6 +127,7 @@ class Streams:
 
   def save(self, stream):
     """A stream as bytes, frames that nobody pulled included."""
+    self.hand_out()
     leaves = jax.tree.leaves(self._state)
     return serialization.msgpack_serialize(
       {
@@ -122,7 +137,7 @@ class Streams:
         "ear": stream.ear.save(),
         "timeline": stream.timeline.save(),
         "scales": stream.scales,
-        "made": [np.asarray(frames) for frames in stream.made],
+        "made": list(stream.made),
       }
     )
 
