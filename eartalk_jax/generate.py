@@ -6,6 +6,7 @@ bins, K size of a control, Y X picture, h w C latent frame.
 
 import dataclasses
 import functools
+import hashlib
 import json
 import pathlib
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax import objective
+from eartalk_jax import files, objective
 from eartalk_jax.checkpoint import load_ema
 from eartalk_jax.config import from_config, nearest, to_dict
 from eartalk_jax.contexts import contexts
@@ -80,6 +81,20 @@ class Generator:
   def config(self):
     """The model's TalkerConfig."""
     return self.model.cfg
+
+  @functools.cached_property
+  def fingerprint(self):
+    """Of everything that the frames depend on: weights, config, tokenizer."""
+    digest = hashlib.sha256()
+    for leaf in jax.tree.leaves(self.weights):
+      digest.update(np.ascontiguousarray(leaf))
+    return files.sha256_of_json(
+      {
+        "config": to_dict(self.config),
+        "tokenizer": self.tokenizer.fingerprint,
+        "weights": digest.hexdigest(),
+      }
+    )
 
   @property
   def size(self):

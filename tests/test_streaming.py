@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 from test_generate import generator  # noqa: F401, a fixture
@@ -232,6 +233,7 @@ def test_a_closed_stream_can_do_nothing(streams, portraits):
     (lambda s: s.push(np.zeros(9, np.int32)), r"int32\[9\].*int16"),
     (lambda s: s.push(np.zeros((2, 9))), r"\[2, 9\].*mono"),
     (lambda s: s.push(np.full(9, np.nan)), "NaN"),
+    (lambda s: s.push(np.zeros(9), first=3160), "3160.* sample 3000 is next"),
     (lambda s: s.set("poes", [0, 0, 0]), "did you mean 'pose'"),
     (lambda s: s.set("pose", [0, 0]), "2 numbers"),
     (lambda s: s.set("pose", [0, 0, 1.5]), "1.5 is not"),
@@ -280,10 +282,18 @@ def test_what_is_no_saved_stream_of_this_model_is_refused(
   stream = streams.open(portraits[0])
   saved = stream.save()
   stream.close()
-  other = dataclasses.replace(generator, trained_steps=7)
-  with pytest.raises(UserError, match="another model"):
-    Streams(other).restore(saved)
-  for damaged in (b"", saved[:-5], b"hello"):
+  weights = jax.tree.map(lambda x: x + 1e-3, generator.weights)
+  other = dataclasses.replace(generator, weights=weights)
+  for streams_of_other in (
+    Streams(other),
+    Streams(generator.sampling(steps=1)),
+    Streams(generator, guidance={"audio": 1.0}),
+  ):
+    with pytest.raises(UserError, match="another model"):
+      streams_of_other.restore(saved)
+  flipped = bytearray(saved)
+  flipped[len(saved) // 2] ^= 1
+  for damaged in (b"", saved[:-5], b"hello", bytes(flipped)):
     with pytest.raises(UserError, match="damaged"):
       streams.restore(damaged)
 

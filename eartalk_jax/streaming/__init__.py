@@ -6,6 +6,7 @@
   stream.set("pose", [0.3, 0, 0], 50)    # from frame 50 on
   stream.push(samples_S)                 # 16 kHz, as many as there are
   for frame_YX3 in stream.pull(): ...    # every frame that can be made by now
+  stream.guide("audio", 1.5)             # of Streams(guidance={"audio": 1})
   stream.finish()                        # no more speech: the last frames
   stream.close()                         # the slot is free for somebody else
 

@@ -24,6 +24,7 @@ class Ear:
     # Begins `past` frames before the frame that is next.
     self._heard_TAF = self._silent(audio.past)
     self.finished = False
+    self.samples = 0  # heard so far
 
   @property
   def ready(self):
@@ -46,6 +47,7 @@ class Ear:
         "or floats in [-1, 1]"
       )
     self._hear(self._mel.push(samples_S))
+    self.samples += len(samples_S)
 
   def finish(self):
     """No more speech: what follows the last sample is silence."""
@@ -66,6 +68,7 @@ class Ear:
       "mel": self._mel.save(),
       "heard": self._heard_TAF,
       "finished": self.finished,
+      "samples": self.samples,
     }
 
   def load(self, saved):
@@ -73,6 +76,7 @@ class Ear:
     self._mel.load(saved["mel"])
     self._heard_TAF = saved["heard"]
     self.finished = saved["finished"]
+    self.samples = saved["samples"]
 
   def _silent(self, frames):
     return np.repeat(self._silence_AF[None], frames, axis=0)

@@ -42,17 +42,24 @@ class Stream:
     """Frames that could be made by now."""
     return self.ear.ready
 
-  def push(self, samples_S, rate=AudioFeatures.sample_rate):
+  def push(self, samples_S, rate=AudioFeatures.sample_rate, first=None):
     """Takes the next samples of the speech, any number of them.
 
     Args:
       samples_S: mono, int16 or floats in [-1, 1].
       rate: samples in a second, for the sake of the check.
+      first: number of the first sample in the speech, for the same sake: a
+        source that can lose or repeat packets should say it.
 
     Raises:
-      UserError: closed or finished, another rate or type, NaN.
+      UserError: closed or finished, another rate or type, NaN, a gap.
     """
     self._check_open()
+    if first not in (None, self.ear.samples):
+      raise UserError(
+        f"speech from sample {first} on, but sample {self.ear.samples} is "
+        "next: push silence for what is lost, drop what was pushed before"
+      )
     if rate != AudioFeatures.sample_rate:
       raise UserError(
         f"speech of {rate} Hz: resample it to {AudioFeatures.sample_rate} Hz"

@@ -13,18 +13,14 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import serialization
 
-from eartalk_jax import files
 from eartalk_jax.audio import AudioFeatures
-from eartalk_jax.config import to_dict
 from eartalk_jax.controls import columns, find_control, parse_value
 from eartalk_jax.errors import UserError
 from eartalk_jax.guidance import Guidance, make_guidance
 from eartalk_jax.streaming import frame
+from eartalk_jax.streaming.saved import pack, unpack
 from eartalk_jax.streaming.stream import Stream
-
-_VERSION = 2
 
 
 class Streams:
@@ -129,17 +125,14 @@ class Streams:
     """A stream as bytes, frames that nobody pulled included."""
     self.hand_out()
     leaves = jax.tree.leaves(self._state)
-    return serialization.msgpack_serialize(
-      {
-        "version": _VERSION,
-        "model": self._fingerprint,
-        "state": [np.asarray(leaf[stream.row]) for leaf in leaves],
-        "ear": stream.ear.save(),
-        "timeline": stream.timeline.save(),
-        "scales": stream.scales,
-        "made": list(stream.made),
-      }
-    )
+    content = {
+      "state": [np.asarray(leaf[stream.row]) for leaf in leaves],
+      "ear": stream.ear.save(),
+      "timeline": stream.timeline.save(),
+      "scales": stream.scales,
+      "made": list(stream.made),
+    }
+    return pack(content, self._fingerprint)
 
   def restore(self, saved):
     """Goes on with a saved stream, bit by bit, in a free slot.
@@ -147,36 +140,20 @@ class Streams:
     Raises:
       UserError: all slots are taken; the bytes are damaged or another model's.
     """
-    try:
-      saved = serialization.msgpack_restore(saved)
-      origin = saved["version"], saved["model"]
-    except (ValueError, KeyError, TypeError):
-      raise UserError("these bytes are no saved stream, or damaged") from None
-    if origin != (_VERSION, self._fingerprint):
-      raise UserError(
-        "the saved stream is of another model; restore it with the checkpoint "
-        "that made it"
-      )
+    content = unpack(saved, self._fingerprint)
     stream = self._seat_stream()
-    stream.ear.load(saved["ear"])
-    stream.timeline.load(saved["timeline"])
-    stream.scales.update(saved["scales"])
-    stream.made.extend(saved["made"])
+    stream.ear.load(content["ear"])
+    stream.timeline.load(content["timeline"])
+    stream.scales.update(content["scales"])
+    stream.made.extend(content["made"])
     tree = jax.tree.structure(self._state)
-    row = jax.tree.unflatten(tree, saved["state"])
+    row = jax.tree.unflatten(tree, content["state"])
     self._state = _put(self._state, stream.row, row)
     return stream
 
   @functools.cached_property
   def _fingerprint(self):
-    return files.sha256_of_json(
-      {
-        "config": to_dict(self.generator.config),
-        "tokenizer": self.generator.tokenizer.fingerprint,
-        "trained_steps": self.generator.trained_steps,
-        "guided": sorted(self.guidance),
-      }
-    )
+    return f"{self.generator.fingerprint} {sorted(self.guidance)}"
 
   def _seat_stream(self):
     """A stream in a free slot, with no state of its own yet."""
