@@ -166,7 +166,7 @@ def _report(out):
   caption = (
     "One picture of a person that training never saw, and speech from a voice "
     "that it never heard. Midway a controls file turns the head and changes "
-    "the emotion; the lips follow the speech alone, the blinks are the model's."
+    "the emotion; the lips follow the speech alone, blinks come by themselves."
   )
   flags += ["--video-caption", caption, "--out", out / "report.html"]
   made = out / "report.html"

@@ -12,6 +12,7 @@ from eartalk_jax.controls import read_controls, read_portrait
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 from eartalk_jax.generate import load_generator
+from eartalk_jax.idle import Idle, fill
 from eartalk_jax.video import writing_video
 from launch import cli
 
@@ -55,6 +56,10 @@ def make_video(generator, args):
     known = read_portrait(
       args.portrait_controls, generator.config.controls, generator.categories
     )
+  if not args.no_idle:
+    poses = {name: value_BK[0] for name, (value_BK, _) in known.items()}
+    idle = Idle(generator.config.controls, poses, args.seed)
+    fill(idle, frames, controls, given)
   chunks = generator.generate(
     portraits_SYX3[None],
     (mel_TAF[None] for mel_TAF in stream_mel(args.audio, generator.mel_bins)),
@@ -136,6 +141,12 @@ def _arguments(argv):
     "--portrait-controls",
     help="JSON file: pose, emotion, ... of the portrait itself, as far as "
     "known; faces turn better with it, see below",
+  )
+  add(
+    "--no-idle",
+    action="store_true",
+    help="leave what --controls does not ask for to the model: without this, "
+    "faces blink, look about and, if the portrait's pose is known, sway",
   )
   add("--seed", type=int, default=0, help="of the noise (default 0)")
   add(

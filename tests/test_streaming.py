@@ -64,7 +64,7 @@ def test_a_stream_makes_the_frames_that_generate_makes(
     seeds=[5],
   )
   want_TYX3 = np.concatenate(list(whole), axis=1)[0]
-  stream = streams.open(portraits[0], {"emotion": "sad"}, seed=5)
+  stream = streams.open(portraits[0], {"emotion": "sad"}, seed=5, idle=False)
   stream.set("pose", [0.5, 0.5, 0.5])
   got_TYX3 = talk(stream, speech[0])
   assert len(got_TYX3) == round(25 * SECONDS) == 27

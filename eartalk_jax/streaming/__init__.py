@@ -2,6 +2,7 @@
 
   streams = Streams(load_generator("runs/demo/talker"), slots=4)
   stream = streams.open(portrait_YX3, {"pose": [0.1, 0, 0]})
+  # It blinks and looks about by itself; all else is asked for.
   stream.set("emotion", "happy")         # from the next frame on
   stream.set("pose", [0.3, 0, 0], 50)    # from frame 50 on
   stream.push(samples_S)                 # 16 kHz, as many as there are

@@ -20,6 +20,7 @@ class Stream:
     row: its slot.
     ear, timeline: what it heard and what is asked of it.
     scales: {signal: its guidance}.
+    idle: Idle, what it does where nothing is asked; or None.
     made: frames that nobody pulled yet.
   """
 
@@ -30,6 +31,7 @@ class Stream:
     self.ear = Ear(config.audio)
     self.timeline = Timeline(config.controls, streams.generator.categories)
     self.scales = dict(streams.guidance)
+    self.idle = None
     self.made = collections.deque()
 
   @property
@@ -88,9 +90,14 @@ class Stream:
     self.timeline.set(name, value, frame)
 
   def clear(self, name, frame=None):
-    """Leaves a control to the model from a frame on; see `set`."""
+    """Takes a wish back from a frame on: idling or the model decide."""
     self._check_open()
     self.timeline.set(name, None, frame)
+
+  def wishes(self):
+    """{control: numbers} of the next frame; moves on by one."""
+    idle = self.idle.at(self.frame) if self.idle else {}
+    return idle | self.timeline.advance()
 
   def guide(self, name, scale):
     """Changes the guidance of a signal from the next frame on.

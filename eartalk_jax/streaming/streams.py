@@ -18,6 +18,7 @@ from eartalk_jax.audio import AudioFeatures
 from eartalk_jax.controls import columns, find_control, parse_value
 from eartalk_jax.errors import UserError
 from eartalk_jax.guidance import Guidance, make_guidance
+from eartalk_jax.idle import Idle
 from eartalk_jax.streaming import frame
 from eartalk_jax.streaming.saved import pack, unpack
 from eartalk_jax.streaming.stream import Stream
@@ -56,7 +57,7 @@ class Streams:
     """How many programs the step needed so far: one, whatever happens."""
     return self._step._cache_size()
 
-  def open(self, portrait_YX3, known=None, seed=0):
+  def open(self, portrait_YX3, known=None, seed=0, idle=True):
     """Starts a stream.
 
     Args:
@@ -64,12 +65,16 @@ class Streams:
         same person.
       known: {control: value}, what is known of the portrait itself.
       seed: of its noise.
+      idle: blinks, looks about and sways where nothing is asked, see `idle`;
+        otherwise such controls are left to the model.
 
     Raises:
       UserError: all slots are taken, a picture of another size, an impossible
         value.
     """
-    portrait = self._portrait_signals(known or {})
+    values = self._portrait_values(known or {})
+    portrait = self._blank_signals(1)
+    _fill(portrait["controls"], 0, values)
     latents_1ShwC = self.generator.encode_portraits(
       np.asarray(portrait_YX3)[None]
     )
@@ -77,6 +82,8 @@ class Streams:
     begun = self._begin(self._weights, latents_1ShwC, seed_1, portrait)
     one = jax.tree.map(lambda x: x[0], begun)
     stream = self._seat_stream()
+    if idle:
+      stream.idle = Idle(self.generator.config.controls, values, seed)
     self._state = _put(self._state, stream.row, one)
     return stream
 
@@ -89,7 +96,7 @@ class Streams:
       if active_B[-1]:
         signals["audio"][row] = stream.ear.take()
         signals["audio_given"][row] = True
-        _fill(signals["controls"], row, stream.timeline.advance())
+        _fill(signals["controls"], row, stream.wishes())
         for name, scale in stream.scales.items():
           scales[name][row] = scale
     self._state, running_BtYX3 = self._step(
@@ -130,6 +137,7 @@ class Streams:
       "ear": stream.ear.save(),
       "timeline": stream.timeline.save(),
       "scales": stream.scales,
+      "idle": stream.idle and [stream.idle.pose, stream.idle.seed],
       "made": list(stream.made),
     }
     return pack(content, self._fingerprint)
@@ -145,6 +153,10 @@ class Streams:
     stream.ear.load(content["ear"])
     stream.timeline.load(content["timeline"])
     stream.scales.update(content["scales"])
+    if content["idle"]:
+      pose, seed = content["idle"]
+      known = {} if pose is None else {"pose": pose}
+      stream.idle = Idle(self.generator.config.controls, known, seed)
     stream.made.extend(content["made"])
     tree = jax.tree.structure(self._state)
     row = jax.tree.unflatten(tree, content["state"])
@@ -187,15 +199,14 @@ class Streams:
       "controls": controls,
     }
 
-  def _portrait_signals(self, known):
+  def _portrait_values(self, known):
     specs = {spec.name: spec for spec in self.generator.config.controls}
-    signals, values = self._blank_signals(1), {}
+    values = {}
     for name, wish in known.items():
       spec = find_control(name, specs, "portrait")
       where = f"portrait: {name}"
       values[name] = parse_value(wish, spec, self.generator.categories, where)
-    _fill(signals["controls"], 0, values)
-    return signals
+    return values
 
   @functools.cached_property
   def _begin(self):
