@@ -210,13 +210,15 @@ def main(argv=None):
   ]
   found = run_cells(cells, args)
   rows = []
-  for cell in cells:
-    row = {"variant": cell.variant, "seed": cell.seed}
-    row |= found[cell].get("metrics", {"failed": found[cell].get("failed")})
-    if "failed" not in row:
-      generator = load_generator(cell.folder / "talker")
-      row["frame_ms"] = frame_ms(generator, clip)
-    rows.append(row)
+  with counting("timing frames", len(cells), "runs") as advance:
+    for cell in cells:
+      row = {"variant": cell.variant, "seed": cell.seed}
+      row |= found[cell].get("metrics", {"failed": found[cell].get("failed")})
+      if "failed" not in row:
+        generator = load_generator(cell.folder / "talker")
+        row["frame_ms"] = frame_ms(generator, clip)
+      rows.append(row)
+      advance()
   told = {name: ablation.VARIANTS[name][0] for name in args.variants}
   files.write_json(args.out / "results.json", rows)
   ablations.write_page(args.out, told, rows)
