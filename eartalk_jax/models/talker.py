@@ -85,8 +85,9 @@ class Talker(nn.Module):
     x_BSND = self.frame_in(sink_BSNc)
     x_BSND = x_BSND + _lift(self.position_ND + self.sink_type_D[None], 4)
     sink_BJD = x_BSND.reshape(x_BSND.shape[0], -1, x_BSND.shape[-1])
-    without_anchor = {"anchor", "sink"} & set(self.cfg.without)
-    return sink_BJD, sink_BJD * 0 if without_anchor else sink_BJD
+    if {"anchor", "sink"} & set(self.cfg.without):
+      return sink_BJD, jnp.zeros_like(sink_BJD)
+    return sink_BJD, sink_BJD
 
   def modulator(self, anchor_BJD, beside):
     """What modulates a block: the portrait and what its conditions ask for."""
