@@ -4,12 +4,14 @@ A stream is cut into bins of equal length; in each of them is measured
 
   lip        correlation of the mouth's opening with the truth of the speech
   identity   share of frames that are nearest to their own portrait
-  sharpness  mean absolute difference of neighbouring pixels, in grey levels
+  sharpness  mean absolute difference of neighbouring pixels, over that of the
+             portrait
   colour     mean difference of the pictures' mean colour to the portrait's, in
              grey levels
   motion     mean absolute change from one frame to the next, in grey levels
 
-The first bin is what the others are held against: see BANDS.
+A bin is held against the first one and, since a person can be lost within the
+first seconds, against what the portrait alone asks for: see BANDS.
 
 Dimension key: B streams, T frames (t of a chunk), Z bins, ..YX3 pictures.
 """
@@ -27,28 +29,36 @@ _COLOURS = (OURS, WRONG, TRUTH, QUIET)
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-  """How far a bin may be from the first one: first * least - slack, ...
+  """Where a bin's value raises no alarm.
 
   Attributes:
     least, most: factors of the first bin's value.
-    slack: what is allowed besides, in the figure's own unit.
+    slack: what is allowed besides these, in the figure's own unit.
+    lowest, highest: whatever the first bin was.
   """
 
   least: float
   most: float
-  slack: float
+  slack: float = 0.0
+  lowest: float = -np.inf
+  highest: float = np.inf
 
   def limits(self, first):
     """The lowest and the highest value that raise no alarm."""
-    return first * self.least - self.slack, first * self.most + self.slack
+    least = first * self.least - self.slack
+    # No bound is no bound, even of a first bin of 0.
+    most = self.most
+    if np.isfinite(most):
+      most = first * most + self.slack
+    return max(least, self.lowest), min(most, self.highest)
 
 
 BANDS = {
-  "lip": Band(0.85, np.inf, 0.0),
-  "identity": Band(0.95, np.inf, 0.0),
-  "sharpness": Band(0.85, 1.15, 0.0),
-  "colour": Band(0.0, 1.5, 2.0),
-  "motion": Band(0.7, 1.4, 0.0),
+  "lip": Band(0.85, np.inf),
+  "identity": Band(0.95, np.inf, lowest=0.95),
+  "sharpness": Band(0.85, 1.15, lowest=0.6, highest=1.5),
+  "colour": Band(0.0, 1.5, slack=2.0, highest=8.0),
+  "motion": Band(0.7, 1.4),
 }
 
 
@@ -87,12 +97,9 @@ class Meter:
   def _of_stream(self, row, frames_tYX3):
     thumbnails_tF = scores.thumbnails(frames_tYX3)
     apart_tB = np.square(thumbnails_tF[:, None] - self._thumbnails_BF).mean(-1)
-    grey_tYX = frames_tYX3.mean(-1)
-    edges_t = np.abs(np.diff(grey_tYX, axis=1)).mean((1, 2))
-    edges_t = edges_t + np.abs(np.diff(grey_tYX, axis=2)).mean((1, 2))
-    colour_t3 = frames_tYX3.mean((1, 2)) - self._portraits_BYX3[row].mean(
-      (0, 1)
-    )
+    portrait_YX3 = self._portraits_BYX3[row]
+    edges_t = _edges(frames_tYX3) / _edges(portrait_YX3[None])
+    colour_t3 = frames_tYX3.mean((1, 2)) - portrait_YX3.mean((0, 1))
     before = (
       frames_tYX3[:1]
       if self._last_BYX3 is None
@@ -128,6 +135,13 @@ class Meter:
     for name, series in self._values.items():
       found[name] = binned(np.concatenate(series, axis=1)).mean((0, 2))
     return found
+
+
+def _edges(frames_tYX3):
+  """Mean absolute difference of neighbouring pixels, [t]."""
+  grey_tYX = frames_tYX3.mean(-1)
+  down_t = np.abs(np.diff(grey_tYX, axis=1)).mean((1, 2))
+  return down_t + np.abs(np.diff(grey_tYX, axis=2)).mean((1, 2))
 
 
 def alarms(curves):

@@ -100,6 +100,14 @@ def test_what_decays_late_raises_its_alarm_there(figure, change):
     assert not least <= value <= most
 
 
+def test_who_is_lost_at_once_raises_alarms_as_well():
+  def lost(frames_BTYX3):
+    return np.roll(_blurred(_blurred(frames_BTYX3.astype(int))), 1, axis=0)
+
+  found = {alarm[0] for alarm in long_run.alarms(_measure(lost))}
+  assert {"identity", "sharpness"} <= found
+
+
 def test_the_picture_is_drawn(tmp_path):
   path = tmp_path / "long_run.png"
   long_run.draw(path, {"a": _measure(), "b": _measure(_late(_blurred))}, 0.5)
