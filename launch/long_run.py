@@ -25,8 +25,9 @@ _EPILOG = """example:
 
 DIR gets long_run.json and long_run.png: curves of lip correlation, identity,
 sharpness, colour and motion. A bin that leaves its band (see
-eartalk_jax.long_run) is an alarm; the status is then 1. With several checkpoints, curves are drawn
-into one picture and alarms of the first one count.
+eartalk_jax.long_run) is an alarm; the status is then 1. With several
+checkpoints, curves are drawn into one picture and alarms of the first one
+count.
 """
 
 
