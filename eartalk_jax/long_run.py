@@ -50,7 +50,8 @@ class Band:
     most = self.most
     if np.isfinite(most):
       most = first * most + self.slack
-    return max(least, self.lowest), min(most, self.highest)
+    least = max(least, self.lowest)
+    return least, max(least, min(most, self.highest))
 
 
 BANDS = {

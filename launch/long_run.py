@@ -1,6 +1,7 @@
 """Streams for minutes and says whether anything drifts."""
 
 import argparse
+import itertools
 import pathlib
 
 import numpy as np
@@ -121,10 +122,13 @@ def main(argv=None):
         f"  {name:10} first {first:7.3f}  last {last:7.3f}  lowest {low:7.3f}"
         f"  highest {high:7.3f}"
       )
-    for name, index, value, least, most in alarms[path]:
+    for name, bins in itertools.groupby(alarms[path], key=lambda a: a[0]):
+      bins = list(bins)
+      _, index, value, least, most = bins[0]
       print(
-        f"  ALARM: {name} in minute {index * args.bin:g} is {value:.3f}, "
-        f"outside {least:.3f} to {most:.3f}"
+        f"  ALARM: {name}: {len(bins)} of {len(curves[name])} bins, the first "
+        f"in minute {index * args.bin:g}: {value:.3f}, outside {least:.3f} to "
+        f"{most:.3f}"
       )
   return 1 if alarms[args.checkpoint[0]] else 0
 
