@@ -12,11 +12,14 @@ the work does not depend on them.
   fps                   frames per second of one stream, one frame at a time
   first_frame_ms        open a stream, push what its first frame needs, pull it
   frame_ms_p50 ..._p99  push one frame's speech, pull one frame
-  frame_ms_at_100, frame_ms_at_10000, rss_mb_at_100, rss_mb_at_10000
-                        median of 100 frames, and the process, at that age
+  frame_ms_at_100, frame_ms_at_10000
+                        median of 100 frames of a stream of that age; an old and
+                        a young stream in turn, for machines change their speed
+  rss_mb_at_100, rss_mb_at_10000
+                        the process at that age
   recompilations        of the step, after its first frame
   batched_speedup_16    frames per second of 16 streams in 16 slots over those
-                        of one stream in one slot
+                        of one stream in one slot, in turn as well
 """
 
 import argparse
@@ -74,12 +77,16 @@ def one_stream(generator):
   talk.frame()
   compiled = streams.compilations
   times, resident = [], {}
-  with counting("one stream", _OLD + _TIMED, "frames") as advance:
-    for age in range(1, _OLD + _TIMED):
+  with counting("one stream", _OLD, "frames") as advance:
+    for age in range(1, _OLD + 1):
       times.append(timed(talk.frame))
       if age in (100, _OLD):
         resident[age] = psutil.Process().memory_info().rss / 2**20
       advance()
+  young = Talk(Streams(generator))
+  for _ in range(100):
+    young.frame()
+  young_ms, old_ms = in_turn(young.frame, talk.frame)
   again = streams.compilations - compiled
   talk.stream.close()
   recent = times[-2000:]
@@ -90,8 +97,8 @@ def one_stream(generator):
     "frame_ms_p50": cuts[49],
     "frame_ms_p95": cuts[94],
     "frame_ms_p99": cuts[98],
-    "frame_ms_at_100": statistics.median(times[100 : 100 + _TIMED]),
-    "frame_ms_at_10000": statistics.median(times[-_TIMED:]),
+    "frame_ms_at_100": young_ms,
+    "frame_ms_at_10000": old_ms,
     "rss_mb_at_100": resident[100],
     "rss_mb_at_10000": resident[_OLD],
     "recompilations": again,
@@ -110,8 +117,15 @@ def _first_frame(streams):
   return 1e3 * seconds(begin, repeats=_OPENINGS)
 
 
-def many_streams(generator, fps):
+def in_turn(*functions):
+  """The median milliseconds of each, called one after another."""
+  times = [[timed(function) for function in functions] for _ in range(_TIMED)]
+  return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+def many_streams(generator):
   """How much faster 16 streams are together than one after another."""
+  single = Talk(Streams(generator))
   streams = Streams(generator, slots=_SLOTS)
   talks = [Talk(streams, seed) for seed in range(_SLOTS)]
 
@@ -121,8 +135,10 @@ def many_streams(generator, fps):
     for talk in talks:
       talk.stream.pull()
 
-  together = seconds(frames, repeats=_TIMED)
-  return {"batched_speedup_16": _SLOTS / together / fps}
+  for warm_up in (single.frame, frames):
+    warm_up()
+  alone_ms, together_ms = in_turn(single.frame, frames)
+  return {"batched_speedup_16": _SLOTS * alone_ms / together_ms}
 
 
 def main(argv=None):
@@ -138,7 +154,7 @@ def main(argv=None):
   use_compile_cache()
   generator = load_generator(args.checkpoint)
   figures = one_stream(generator)
-  figures |= many_streams(generator, figures["fps"])
+  figures |= many_streams(generator)
   for name, value in figures.items():
     print(f"{name:20} {value:10.2f}")
   if args.json:
