@@ -35,12 +35,12 @@ def of_sink(kind, window):
 
 
 def of_ring(kind, count_B, age_BW, window):
-  """Positions (query_B, keys_BW) of a streamed block and of its window."""
+  """Positions [B W] of a streamed block's window, seen from the block."""
   if kind == "cyclic":
     keys_BW = of_blocks(kind, count_B[:, None] - age_BW, window)
-    return of_blocks(kind, count_B, window), keys_BW
+    return keys_BW - of_blocks(kind, count_B, window)[:, None]
   # Differences only: the numbers of an old stream would lose their last bits.
-  return jnp.zeros_like(count_B), -age_BW
+  return -age_BW
 
 
 def rotate(x, position):

@@ -281,14 +281,16 @@ def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B, band):
   )
   age_BW = (count_B[:, None] - jnp.arange(window)[None]) % window
   filled_BW = age_BW <= count_B[:, None]
-  query_B, place_BW = positions.of_ring(band.positions, count_B, age_BW, window)
-  query_B11 = query_B[:, None, None]
-  q_BPHK = rotate(q_BPHK, query_B11)
-  own_BMHK = rotate(k_BPHK[:, :m], query_B11)
+  place_BW = positions.of_ring(band.positions, count_B, age_BW, window)
   keys_BWNHK = rotate(cache.k_BWNHK, place_BW[:, :, None, None])
+  turned_BPHK = rotate(q_BPHK, band.of_blocks(count_B)[:, None, None])
 
-  sink_BHPJ = jnp.einsum("BPHK,BJHK->BHPJ", q_BPHK, cache.sink_k_BJHK)
-  own_BHPM = jnp.einsum("BPHK,BMHK->BHPM", q_BPHK, own_BMHK)
+  sink_BHPJ = jnp.einsum(
+    "BPHK,BJHK->BHPJ",
+    band.toward_sink(q_BPHK, turned_BPHK),
+    cache.sink_k_BJHK,
+  )
+  own_BHPM = jnp.einsum("BPHK,BMHK->BHPM", q_BPHK, k_BPHK[:, :m])
   ring_BHPWN = jnp.einsum("BPHK,BWNHK->BHPWN", q_BPHK, keys_BWNHK)
   ring_BHPWN = jnp.where(filled_BW[:, None, None, :, None], ring_BHPWN, _MASKED)
   ring = ring_BHPWN.reshape(ring_BHPWN.shape[:3] + (window * n,))
