@@ -51,7 +51,7 @@ def _spread(values):
 
 
 def verdict(found, full, name):
-  """ "worse", "better" or "" for a difference within the spread.
+  """Says "worse", "better" or, within the spread, "".
 
   It counts where the means are further apart than both standard deviations
   together.

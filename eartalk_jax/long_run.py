@@ -64,7 +64,7 @@ BANDS = {
 
 
 class Meter:
-  """Measures streams while they are made, in constant memory but for mouths.
+  """Measures streams while they are made; keeps numbers, no pictures.
 
   Args:
     portraits_BYX3: of the streams.
@@ -73,11 +73,8 @@ class Meter:
   """
 
   def __init__(self, portraits_BYX3, probe, frames):
-    self._portraits_BYX3, self._probe, self._frames = (
-      portraits_BYX3,
-      probe,
-      frames,
-    )
+    self._portraits_BYX3 = portraits_BYX3
+    self._probe, self._frames = probe, frames
     self._thumbnails_BF = scores.thumbnails(portraits_BYX3)
     self._last_BYX3 = None
     self._values = {name: [] for name in BANDS if name != "lip"}

@@ -26,7 +26,6 @@ from eartalk_jax.generate import load_generator
 from eartalk_jax.held_out import load_clips
 from eartalk_jax.probe import probe_config
 from eartalk_jax.probe_store import probe_for
-from eartalk_jax.rollouts import own_orders
 from launch import cli
 
 _TIMED_FRAMES = 200
@@ -141,10 +140,9 @@ def run_cells(cells, args):
 
 def frame_ms(generator, clip):
   """Milliseconds of a frame of one stream, decoding included; the median."""
-  order = own_orders(generator, [clip])[0]
-  mel_TAF = order.mel_TAF[:1].repeat(_TIMED_FRAMES, axis=0)
+  mel_TAF = clip.mel_TAF[:1].repeat(_TIMED_FRAMES, axis=0)
   took, began = [], None
-  for _ in generator.generate(order.portrait_YX3[None], mel_TAF[None], chunk=1):
+  for _ in generator.generate(clip.portrait_YX3[None], mel_TAF[None], chunk=1):
     if began is not None:
       took.append(time.perf_counter() - began)
     began = time.perf_counter()
