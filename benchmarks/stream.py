@@ -123,11 +123,10 @@ def in_turn(*functions):
   return [statistics.median(column) for column in zip(*times, strict=True)]
 
 
-def many_streams(generator):
-  """How much faster 16 streams are together than one after another."""
-  single = Talk(Streams(generator))
-  streams = Streams(generator, slots=_SLOTS)
-  talks = [Talk(streams, seed) for seed in range(_SLOTS)]
+def company(generator, slots):
+  """A call that makes the next frame of `slots` streams together."""
+  streams = Streams(generator, slots=slots)
+  talks = [Talk(streams, seed) for seed in range(slots)]
 
   def frames():
     for talk in talks:
@@ -135,6 +134,13 @@ def many_streams(generator):
     for talk in talks:
       talk.stream.pull()
 
+  return frames
+
+
+def many_streams(generator):
+  """How much faster 16 streams are together than one after another."""
+  single = Talk(Streams(generator))
+  frames = company(generator, _SLOTS)
   for warm_up in (single.frame, frames):
     warm_up()
   alone_ms, together_ms = in_turn(single.frame, frames)

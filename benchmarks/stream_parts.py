@@ -12,16 +12,15 @@ sampling steps, with guidance, and its first frame with compiling.
 """
 
 import argparse
-import dataclasses
 import time
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from benchmarks.stream import Talk
+from benchmarks.stream import Talk, company
 from benchmarks.timing import flops, matmul_flops_per_second, seconds
-from eartalk_jax import heads
+from benchmarks.train_step import random_batch
+from eartalk_jax import heads, objective
 from eartalk_jax.generate import load_generator
 from eartalk_jax.guidance import NO_GUIDANCE, make_guidance
 from eartalk_jax.streaming import Streams, frame
@@ -32,30 +31,27 @@ _REPEATS = 50
 
 def _inputs(generator, rows):
   """(state, conditions) of `rows` streams in which all is given."""
-  cfg = generator.config
-  rng = np.random.default_rng(0)
-  size = (rows, generator.size, generator.size, 3)
-  latents = generator.encode_portraits(
-    rng.integers(0, 256, size, dtype=np.uint8)
+  batch = random_batch(generator.config, rows, 1)
+  signals = jax.tree.map(lambda x: x[:, 0], objective.signals_of(batch))
+  stream = frame.init(
+    generator.model,
+    generator.weights,
+    batch["sink_BShwC"],
+    jax.random.split(jax.random.key(0), rows),
+    objective.portrait_signals(batch),
   )
-  signals = {
-    "audio": jnp.zeros((rows, cfg.audio.features)),
-    "audio_given": jnp.ones(rows, bool),
-    "controls": {
-      control.name: {
-        "value": jnp.zeros(
-          (rows, 1 if control.kind == "categorical" else control.size)
-        ),
-        "given": jnp.ones(rows, bool),
-      }
-      for control in cfg.controls
-    },
-  }
-  key_B = jax.random.split(jax.random.key(0), rows)
-  state = frame.init(
-    generator.model, generator.weights, jnp.asarray(latents), key_B, signals
-  )
-  return (state, generator.tokenizer.init_decode(rows)), signals
+  return (stream, generator.tokenizer.init_decode(rows)), signals
+
+
+def _step(generator):
+  """The whole compiled step, not compiled yet."""
+
+  def step(weights, state, signals, guidance=NO_GUIDANCE):
+    return frame.pixels_step(
+      generator.model, generator.tokenizer, weights, state, signals, guidance
+    )
+
+  return step
 
 
 def parts_ms(generator, rows):
@@ -63,9 +59,6 @@ def parts_ms(generator, rows):
   (state, decoding), signals = _inputs(generator, rows)
   model, weights = generator.model, generator.weights
   tokenizer, cfg = generator.tokenizer, generator.config
-
-  def whole(weights, state, signals):
-    return frame.pixels_step(model, tokenizer, weights, state, signals)
 
   def backbone(weights, state, signals):
     return frame.hidden(model, weights, state, signals)
@@ -80,7 +73,7 @@ def parts_ms(generator, rows):
   features, _ = jax.jit(backbone)(weights, state, signals)
   latents = jnp.zeros((rows, *cfg.latent_shape))
   calls = {
-    "step": (whole, weights, (state, decoding), signals),
+    "step": (_step(generator), weights, (state, decoding), signals),
     "backbone": (backbone, weights, state, signals),
     "head": (head, weights, features),
     "decode": (tokenizer.decode_step, decoding, latents),
@@ -93,28 +86,13 @@ def parts_ms(generator, rows):
 
 def host_ms(generator, rows, step_ms):
   """What `streaming` adds to the compiled step."""
-  streams = Streams(generator, slots=rows)
-  talks = [Talk(streams, seed) for seed in range(rows)]
-
-  def frames():
-    for talk in talks:
-      talk.stream.push(talk.speech_S)
-    for talk in talks:
-      talk.stream.pull()
-
-  return 1e3 * seconds(frames, repeats=_REPEATS) - step_ms
+  return 1e3 * seconds(company(generator, rows), repeats=_REPEATS) - step_ms
 
 
 def floor_ms(generator, rows, speed, bandwidth):
   """(milliseconds, "FLOPs" or "bytes"): the least that a step can take."""
   state, signals = _inputs(generator, rows)
-
-  def whole(weights, state, signals):
-    return frame.pixels_step(
-      generator.model, generator.tokenizer, weights, state, signals
-    )
-
-  work = flops(whole, generator.weights, state, signals)
+  work = flops(_step(generator), generator.weights, state, signals)
   head = generator.config.head
   size = {
     "head": generator.weights["rest"]["head"],
@@ -142,13 +120,9 @@ def _variants(generator):
   state, signals = _inputs(generator, 1)
 
   def step_ms(generator, guidance=NO_GUIDANCE):
-    def whole(weights, state, signals, guidance):
-      return frame.pixels_step(
-        generator.model, generator.tokenizer, weights, state, signals, guidance
-      )
-
     arguments = generator.weights, state, signals, guidance
-    return 1e3 * seconds(jax.jit(whole), *arguments, repeats=_REPEATS)
+    step = jax.jit(_step(generator))
+    return 1e3 * seconds(step, *arguments, repeats=_REPEATS)
 
   for steps in (1, 2, 4, 8, 16):
     quick = generator.sampling(steps=steps)
@@ -159,7 +133,7 @@ def _variants(generator):
     took = step_ms(generator, scales)
     print(f"1 stream, guided by {', '.join(guided)}: {took:6.2f} ms")
   began = time.perf_counter()
-  Talk(Streams(dataclasses.replace(generator))).frame()
+  Talk(Streams(generator)).frame()
   cold = time.perf_counter() - began
   print(f"first frame with compiling, no compilation cache: {cold:6.2f} s")
 
