@@ -56,6 +56,13 @@ class RunConfig:
         raise ValueError(f"{name} must be at least 1")
     if not 0 <= self.ema_decay < 1:
       raise ValueError("ema_decay must lie in [0, 1)")
+    optimizer = self.optimizer
+    short = optimizer.warmup_steps + optimizer.decay_steps - self.steps
+    if optimizer.decay_steps and short > 0:
+      raise ValueError(
+        f"optimizer.warmup_steps and decay_steps are {short} more than the "
+        f"{self.steps} steps"
+      )
 
 
 # What may change while a run goes on: no number depends on it, except for

@@ -16,6 +16,7 @@ from eartalk_jax.optimizer import (
   make_optimizer,
 )
 from eartalk_jax.train_step import make_init, make_step
+from eartalk_jax.training import RunConfig
 
 
 def test_the_rate_rises_linearly_and_falls_as_a_cosine():
@@ -35,6 +36,50 @@ def test_a_constant_rate_stays_at_its_peak():
   config = OptimizerConfig(peak_lr=0.4, warmup_steps=0, decay="constant")
   rate = learning_rate(config, 5)
   np.testing.assert_allclose([float(rate(k)) for k in range(6)], 0.4)
+
+
+def test_wsd_rises_stays_and_falls_by_a_square_root():
+  config = OptimizerConfig(
+    peak_lr=0.4,
+    warmup_steps=10,
+    decay="wsd",
+    decay_steps=20,
+    end_lr_fraction=0.1,
+  )
+  rate = learning_rate(config, 100)
+  found = [float(rate(step)) for step in range(101)]
+  rise = [0.4 * (step + 1) / 10 for step in range(10)]
+  fall = [0.4 * (0.1 + 0.9 * (1 - np.sqrt(k / 20))) for k in range(21)]
+  np.testing.assert_allclose(found, rise + [0.4] * 70 + fall, rtol=1e-5)
+
+
+def test_wsd_runs_of_all_lengths_are_one_until_they_fall():
+  def rates(steps, decay_steps):
+    config = OptimizerConfig(
+      peak_lr=0.4, warmup_steps=10, decay="wsd", decay_steps=decay_steps
+    )
+    return jax.vmap(learning_rate(config, steps))(jnp.arange(steps))
+
+  long, short = rates(100, 20), rates(60, 12)
+  np.testing.assert_array_equal(long[:49], short[:49])
+  assert short[49] < long[49] and short[-1] < 0.05 * long[59]
+
+
+@pytest.mark.parametrize(
+  ("optimizer", "message"),
+  [
+    ({"decay": "wsd"}, "needs decay_steps"),
+    ({"decay": "cosine", "decay_steps": 4}, "decay_steps is for"),
+    ({"decay": "wsd", "decay_steps": 8}, "are 1 more than the 12 steps"),
+  ],
+)
+def test_a_fall_that_nobody_asked_for_or_that_does_not_fit_is_refused(
+  optimizer, message
+):
+  settings = {"peak_lr": 0.1, "warmup_steps": 5} | optimizer
+  run = {"steps": 12, "batch_size": 8, "optimizer": settings}
+  with pytest.raises(UserError, match=message):
+    from_config(RunConfig, run)
 
 
 def test_only_kernels_decay():
