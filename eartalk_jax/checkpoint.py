@@ -51,7 +51,7 @@ class Checkpoints:
     try:
       # An error on its way out is the one to report.
       if error_type is None:
-        self._settle()
+        self.settle()
     finally:
       # Closing reports once more what failed before.
       with contextlib.suppress(Exception):
@@ -69,7 +69,7 @@ class Checkpoints:
     Raises:
       UserError: this save, or the one before, could not be written.
     """
-    self._settle()
+    self.settle()
     data = {"step": step, "fingerprint": self._fingerprint}
     items = {"state": state.replace(ema=None), "ema": state.ema, "data": data}
     with self._write_errors():
@@ -79,7 +79,7 @@ class Checkpoints:
         force=True,  # the caller decides when; no policy may skip a save
       )
 
-  def _settle(self):
+  def settle(self):
     """Waits for the save under way, and ends the thread that watches it."""
     saving, self._saving = self._saving, None
     if saving is not None:

@@ -10,8 +10,9 @@ the run; what another process has to say goes to events.PROCESS.jsonl.
 Kinds that the log writes itself:
   start  `started`: when the operating system started the process
   begin, end   of a `phase`; phases nest
-  alive  every few seconds; the fields that `tell` was given last
+  alive  every few seconds
   stop   `how`: finished, SIGTERM, SIGINT or error; a killed run has none
+Each of them also has the fields that `tell` was given last.
 """
 
 import contextlib
@@ -27,7 +28,7 @@ import jax
 from eartalk_jax.errors import UserError
 
 # Seconds between two lines `alive`: so much is not known of a killed run.
-BEAT = 2.0
+BEAT = 5.0
 
 
 class EventLog:
@@ -55,7 +56,7 @@ class EventLog:
     if self._beating.is_alive():
       self._beating.join()
     try:
-      self.write("stop", **self._told, **_how(error))
+      self.write("stop", **_how(error))
     except UserError:
       # An error on its way out is the one to report.
       if error is None:
@@ -88,7 +89,7 @@ class EventLog:
           self._open()
         if self._attempt:
           event["attempt"] = self._attempt
-        event |= {"kind": kind} | fields
+        event |= {"kind": kind} | self._told | fields
         _append(self._file, (json.dumps(event) + "\n").encode())
       except OSError as error:
         raise UserError(
@@ -109,7 +110,7 @@ class EventLog:
     self.write("end", phase=name)
 
   def tell(self, **fields):
-    """Says what the next lines `alive` shall say; costs nothing."""
+    """Adds to all later lines; nothing is written, so it costs nothing."""
     self._told = self._told | fields
 
   @property
@@ -128,7 +129,7 @@ class EventLog:
   def _beat(self):
     while not self._done.wait(BEAT):
       try:
-        self.write("alive", **self._told)
+        self.write("alive")
       except UserError as error:
         self._failure = error  # for the main thread to raise
         return

@@ -75,8 +75,11 @@ class StepProgress:
 
 @contextlib.contextmanager
 def working(name):
-  """Shows `name` and the time since, while something silent goes on."""
-  console = _console()
+  """Shows `name` and the time since, while something silent goes on.
+
+  Yields a list; what the body puts there is told with the time it took.
+  """
+  console, notes = _console(), []
   began = time.monotonic()
   bar = Progress(
     TextColumn(name),
@@ -87,9 +90,11 @@ def working(name):
   )
   bar.add_task(name, total=None)
   with bar, _telling(name, console, began):
-    yield
-  seconds = time.monotonic() - began
-  console.print(f"{name}: {seconds:.1f} s", highlight=False, markup=False)
+    yield notes
+  text = f"{name}: {time.monotonic() - began:.1f} s"
+  if notes:
+    text += f" ({'; '.join(notes)})"
+  console.print(text, highlight=False, markup=False)
 
 
 @contextlib.contextmanager

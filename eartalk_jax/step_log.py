@@ -21,9 +21,11 @@ ALARM, ALARM_SECONDS = 0.2, 1.0
 class StepLog:
   """Reads the metrics of steps that are done and writes a line per window."""
 
-  def __init__(self, run, writer, progress):
-    """Writes to a MetricWriter and shows on a StepProgress."""
+  def __init__(self, run, writer, progress, events):
+    """Writes to a MetricWriter and an EventLog, shows on a StepProgress."""
     self._run, self._writer, self._progress = run, writer, progress
+    self._events = events
+    self._waited = 0.0  # in all
     self._pending = collections.deque()
     self._extra = {}
     self._skipped = 0  # in a row
@@ -42,6 +44,7 @@ class StepLog:
       UserError: the loss was not finite for many steps.
     """
     self._pending.append((step, metrics))
+    self._events.tell(step=step)
     while len(self._pending) > IN_FLIGHT:
       self._read(*self._pending.popleft())
 
@@ -60,7 +63,10 @@ class StepLog:
     began = time.monotonic()
     yield
     if self._pending and self._pending[-1][1]["loss"].is_ready():
-      self._wait += time.monotonic() - began
+      seconds = time.monotonic() - began
+      self._wait += seconds
+      self._waited += seconds
+      self._events.tell(data_wait=round(self._waited, 6))
 
   def _open_window(self):
     self._window = []

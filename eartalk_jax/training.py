@@ -13,8 +13,13 @@ import json
 import jax
 
 from eartalk_jax.checkpoint import Checkpoints
-from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax.compilation import (
+  cache_text,
+  counting_cache,
+  use_compile_cache,
+)
 from eartalk_jax.config import to_dict
+from eartalk_jax.events import EventLog
 from eartalk_jax.interruption import Interruption
 from eartalk_jax.metrics import MetricWriter
 from eartalk_jax.optimizer import OptimizerConfig
@@ -90,7 +95,7 @@ def fit(
     loss_fn: (params, batch, key) -> (scalar, {name: scalar}).
     batches: `.iterate(step)` gives this process's rows of batch number step,
       step + 1, ...; `.fingerprint` is a dictionary that names their origin.
-    workdir: gets checkpoints/, metrics.jsonl and tensorboard/.
+    workdir: gets checkpoints/, events.jsonl, metrics.jsonl, tensorboard/.
     fingerprint: a dictionary of whatever else the result depends on.
     diagnose: (ema params, batch, key) -> {name: scalar}, or None.
     rules: which parameter lives where, as in `sharding.RULES`.
@@ -108,40 +113,47 @@ def fit(
   check_batch(run.batch_size, mesh)
   fingerprint = _fingerprint(run, batches, fingerprint)
   init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
-  with (
-    jax.set_mesh(mesh),
-    Checkpoints(workdir, run.keep, fingerprint) as checkpoints,
-    Interruption() as interruption,
-  ):
-    init = make_init(run, init_params)
-    begun = _begin(init, init_key, mesh, rules, checkpoints)
-    step = int(begun.step)
-    if step >= run.steps:
-      print(f"{workdir}: all {run.steps} steps are done", flush=True)
-      return begun
+  with EventLog(workdir) as events, jax.set_mesh(mesh):
     with (
-      MetricWriter(workdir, step) as writer,
-      StepProgress("training", step, run.steps) as progress,
+      Checkpoints(workdir, run.keep, fingerprint) as checkpoints,
+      Interruption() as interruption,
     ):
-      log = StepLog(run, writer, progress)
-      functions = make_step(run, loss_fn), diagnose
-      for step, state in _steps(run, begun, functions, batches, keys, log):
-        last = step == run.steps or interruption.requested(step)
-        if last or step % run.save_every == 0:
-          log.flush()
-          checkpoints.save(step, state)
-        if last:
-          break
-  interruption.obey(f"saved step {step} in {workdir}")
+      init = make_init(run, init_params)
+      begun = _begin(init, init_key, mesh, rules, checkpoints, events)
+      step = int(begun.step)
+      events.tell(step=step, data_wait=0.0)
+      if step >= run.steps:
+        print(f"{workdir}: all {run.steps} steps are done", flush=True)
+        return begun
+      with (
+        MetricWriter(workdir, step) as writer,
+        StepProgress("training", step, run.steps) as progress,
+        events.phase("step"),
+      ):
+        log = StepLog(run, writer, progress, events)
+        functions = make_step(run, loss_fn), diagnose
+        for step, state in _steps(
+          run, begun, functions, batches, keys, log, events
+        ):
+          last = step == run.steps or interruption.requested(step)
+          if last or step % run.save_every == 0:
+            log.flush()
+            with events.phase("checkpoint"):
+              checkpoints.save(step, state)
+          if last:
+            break
+        with events.phase("checkpoint"):
+          checkpoints.settle()
+    interruption.obey(f"saved step {step} in {workdir}")
   return state
 
 
-def _begin(init, key, mesh, rules, checkpoints):
+def _begin(init, key, mesh, rules, checkpoints, events):
   """The state of the last checkpoint, else a new one; sharded by the rules."""
   abstract = jax.eval_shape(init, key)
   shardings = tree_shardings(abstract, mesh, rules)
   if checkpoints.latest is None:
-    with working("initialising"):
+    with working("initialising"), events.phase("initialise"):
       # One jitted call: moments made outside of it would be replicated.
       return jax.block_until_ready(jax.jit(init, out_shardings=shardings)(key))
   abstract = jax.tree.map(
@@ -151,24 +163,32 @@ def _begin(init, key, mesh, rules, checkpoints):
     abstract,
     shardings,
   )
-  with working(f"restoring step {checkpoints.latest}"):
+  text = f"restoring step {checkpoints.latest}"
+  with working(text), events.phase("restore"):
     return checkpoints.restore(abstract)
 
 
-def _steps(run, state, functions, batches, keys, log):
+def _steps(run, state, functions, batches, keys, log, events):
   """Yields (number, state) after each step; the state lasts until the next."""
   start = int(state.step)
   stream = map(put_batch, batches.iterate(start))
-  with working("first batch and compiling"):
-    batch = next(stream)
-    step_fn, diagnose = _compile(*functions, state, batch, keys)
+  with working("first batch and compiling") as notes:
+    with events.phase("first batch"):
+      batch = next(stream)
+    with events.phase("compile"), counting_cache() as cache:
+      step_fn, diagnose = _compile(*functions, state, batch, keys)
+    events.write("compiled", cache=dict(cache))
+    notes.append(cache_text(cache))
   log.begin()
   for step in range(start + 1, run.steps + 1):
     state, metrics = step_fn(state, batch, keys[0])
     log.push(step, metrics)
     if diagnose and step % run.diagnose_every == 0:
       key = jax.random.fold_in(keys[1], step)
-      log.add(step, diagnose(state.ema, batch, key))
+      jax.block_until_ready(metrics)  # whose time is not the evaluation's
+      with events.phase("eval"):
+        scalars = jax.block_until_ready(diagnose(state.ema, batch, key))
+      log.add(step, scalars)
     yield step, state
     with log.waiting():
       batch = next(stream)
