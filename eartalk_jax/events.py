@@ -136,7 +136,7 @@ class EventLog:
 
 
 def read_events(workdir):
-  """All events of a run in order of time, those of other processes as well.
+  """All events of a run in the order they were written, process by process.
 
   Raises:
     UserError: there is no event log, or a line is damaged.
@@ -147,8 +147,7 @@ def read_events(workdir):
     raise UserError(
       f"{paths[0]} is not there; give the work directory of a training run"
     )
-  events = [event for path in paths for event in _lines(path)]
-  return sorted(events, key=lambda event: event["time"])
+  return [event for path in paths for event in _lines(path)]
 
 
 def _name(process):

@@ -85,7 +85,7 @@ def test_another_process_writes_only_what_is_meant_for_all(tmp_path):
     other.write("signal", everywhere=True, name="SIGTERM")
   assert [
     (line["process"], line["kind"]) for line in read_events(tmp_path)
-  ] == [(0, "start"), (3, "signal"), (0, "stop")]
+  ] == [(0, "start"), (0, "stop"), (3, "signal")]
 
 
 def test_the_log_goes_on_beating_while_the_run_says_nothing(
