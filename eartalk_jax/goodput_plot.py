@@ -11,14 +11,14 @@ matplotlib.use("Agg")
 
 _COLOURS = {
   "step": "#0f766e",
-  "data wait": "#d97706",
+  "data wait": "#a855f7",
   "eval": "#7dd3fc",
   "checkpoint": "#3b82f6",
-  "profile": "#a78bfa",
+  "profile": "#f0abfc",
   "initialise": "#fde68a",
   "restore": "#fbbf24",
   "first batch": "#fb923c",
-  "compile": "#c2410c",
+  "compile": "#a16207",
   "wasted": "#b42318",
   "down": "#e2e8f0",
   "unaccounted": "#1f2933",

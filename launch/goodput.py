@@ -88,7 +88,7 @@ def _print(found, unsaved):
       f"{attempt.end - attempt.begin:.1f}",
       steps,
       str(attempt.wasted),
-      attempt.how,
+      attempt.how if attempt.how != "running" else "running, or killed",
     )
   console.print(table)
 
