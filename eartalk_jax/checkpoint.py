@@ -1,24 +1,38 @@
 """Checkpoints of a run: WORKDIR/checkpoints/STEP/{state,ema,data}.
 
-  state   step, parameters and moments
-  ema     the averaged parameters alone: all that inference reads
-  data    {"step": batches consumed, "fingerprint": what the run was made of}
+  state          step, parameters and moments
+  ema            the averaged parameters alone: all that inference reads
+  data           {"step": batches consumed, "fingerprint": what the run was
+                 made of, "processes": how many saved it, "mesh": {axis: size}}
+  manifest.json  size and hash of every file
 
 A checkpoint is there whole or not at all: Orbax writes to a temporary name and
-commits by a rename, and a folder that was never committed is ignored and
-replaced.
+commits by a rename, and what was never committed is ignored and replaced. A
+thread then writes the manifest and deletes the steps that are too many.
 """
 
+import concurrent.futures
 import contextlib
-import json
-import pathlib
+import math
+import shutil
+import sys
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
+from eartalk_jax.checkpoint_files import (
+  checkpoints_of,
+  committed_steps,
+  refuse_incomplete,
+  remove_leftovers,
+  remove_old,
+)
 from eartalk_jax.config import describe, differences
 from eartalk_jax.errors import UserError
-from eartalk_jax.files import write_json
+from eartalk_jax.manifest import find_damage, write_manifest
+from eartalk_jax.resumption import check_same_run, make_directory, parse_start
 
 # Without this Orbax would store the dictionary `data` as arrays.
 _CONTEXT = ocp.Context()
@@ -30,93 +44,170 @@ _CONTEXT.array.saving.min_slice_bytes_for_replica_parallel = 2**22
 
 
 class Checkpoints:
-  """Saves and restores the training state of one work directory."""
+  """Saves and restores the training state of one work directory.
 
-  def __init__(self, workdir, keep, fingerprint):
-    """Opens WORKDIR/checkpoints, where the last `keep` are kept."""
-    self._fingerprint = fingerprint
-    self._saving = None
-    self.directory = pathlib.Path(workdir).absolute() / "checkpoints"
-    self._checkpointer = ocp.training.Checkpointer(
-      self.directory,
-      context=_CONTEXT,
-      preservation_policy=ocp.training.preservation_policies.LatestN(keep),
-      cleanup_tmp_directories=True,
-    )
+  Attributes:
+    source: the checkpoint to begin with, WORKDIR/checkpoints/STEP: the last
+      one, else what `run.start_from` says, else None.
+  """
+
+  def __init__(self, workdir, run, fingerprint):
+    """Opens WORKDIR/checkpoints and clears what a killed save left there.
+
+    Args:
+      workdir: made if need be.
+      run: `keep`, `keep_every`, `start_from`, `max_failed_saves` and
+        `allow_resize`, as in RunConfig.
+      fingerprint: what the run is made of, as JSON would give it back.
+
+    Raises:
+      UserError: it cannot be written, or an interrupted copy is in it.
+    """
+    self._run, self._fingerprint = run, fingerprint
+    self._failed, self._saving = 0, None
+    self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
+    self.directory = checkpoints_of(workdir)
+    make_directory(self.directory)
+    refuse_incomplete(self.directory)
+    if jax.process_index() == 0:
+      remove_leftovers(self.directory)
+    self.source = _agreed_latest(self.directory)
+    if self.source is None and run.start_from:
+      self.source = parse_start(run.start_from)
 
   def __enter__(self):
     return self
 
   def __exit__(self, error_type, *unused):
     try:
-      # An error on its way out is the one to report.
+      # An error on its way out is the one to report; other processes may not
+      # have one.
       if error_type is None:
         self.settle()
+        if self._failed:
+          raise self._cannot_write()
     finally:
-      # Closing reports once more what failed before.
-      with contextlib.suppress(Exception):
-        self._checkpointer.close()
+      self._worker.shutdown()
 
-  @property
-  def latest(self):
-    """The last committed step, or None."""
-    latest = self._checkpointer.latest
-    return latest.step if latest else None
+  def check_space(self, abstract):
+    """Raises UserError if the disk is too full for a first checkpoint.
+
+    Args:
+      abstract: the TrainState as `jax.ShapeDtypeStruct`.
+    """
+    need = sum(math.prod(a.shape) * a.dtype.itemsize for a in _leaves(abstract))
+    usage = shutil.disk_usage(self.directory)
+    if usage.total and usage.free < need:
+      raise UserError(
+        f"{self.directory} has {_gb(usage.free)} free and a checkpoint needs "
+        f"{_gb(need)}; free some space or choose another --workdir"
+      )
 
   def save(self, step, state):
     """Begins a save and returns once the state may change again.
 
+    A save that fails is told and forgiven, as long as a later one succeeds.
+
     Raises:
-      UserError: this save, or the one before, could not be written.
+      UserError: `max_failed_saves` in a row failed.
     """
     self.settle()
-    data = {"step": step, "fingerprint": self._fingerprint}
+    data = {
+      "step": step,
+      "fingerprint": self._fingerprint,
+      "processes": jax.process_count(),
+      "mesh": dict(jax.sharding.get_mesh().shape),
+    }
     items = {"state": state.replace(ema=None), "ema": state.ema, "data": data}
-    with self._write_errors():
-      self._saving = self._checkpointer.save_checkpointables_async(
-        step,
-        items,
-        force=True,  # the caller decides when; no policy may skip a save
+    try:
+      with _CONTEXT:
+        saving = ocp.save_checkpointables_async(
+          self.directory / str(step), items
+        )
+    except Exception as error:  # Orbax has no common class for its failures.
+      self._saving = concurrent.futures.Future()
+      self._saving.set_exception(error)
+    else:
+      self._saving = self._worker.submit(self._finish, step, saving)
+    self._saving.add_done_callback(self._warn)
+
+  def _finish(self, step, saving):
+    """Waits for the commit; seals the checkpoint; deletes what is too old."""
+    saving.result()
+    if jax.process_index() == 0:
+      write_manifest(self.directory / str(step))
+      remove_old(self.directory, self._run.keep, self._run.keep_every)
+
+  def _warn(self, saving):
+    if saving.exception():
+      print(
+        f"warning: a checkpoint could not be written to {self.directory} "
+        f"({_first_line(saving.exception())}); training goes on, and the next "
+        "save is tried as usual",
+        file=sys.stderr,
+        flush=True,
       )
 
   def settle(self):
-    """Waits for the save under way, and ends the thread that watches it."""
+    """Waits for the save under way and counts failures, on all processes."""
     saving, self._saving = self._saving, None
-    if saving is not None:
-      with self._write_errors():
-        saving.result()
+    if saving is None:
+      return
+    self._cause = saving.exception()
+    if not _anywhere(self._cause is not None):
+      self._failed = 0
+      return
+    self._failed += 1
+    if jax.process_index() == 0:
+      remove_leftovers(self.directory)
+    if self._failed >= self._run.max_failed_saves:
+      raise self._cannot_write()
 
-  @contextlib.contextmanager
-  def _write_errors(self):
-    try:
-      yield
-    except Exception as error:  # Orbax has no common class for its failures.
-      raise UserError(
-        f"cannot write a checkpoint to {self.directory} "
-        f"({_first_line(error)}); free some space, then run the same command "
-        "to continue from the one before"
-      ) from error
+  def _cannot_write(self):
+    cause = self._cause and _first_line(self._cause)
+    steps = committed_steps(self.directory)
+    last = f"step {steps[-1]}, the last one saved" if steps else "the beginning"
+    return UserError(
+      f"cannot write a checkpoint to {self.directory} "
+      f"({cause or 'another process could not'}; {self._failed} in a row "
+      f"failed); free some space, then run the same command to continue from "
+      f"{last}"
+    )
 
   def restore(self, abstract):
-    """Reads the last checkpoint as a TrainState.
+    """Reads `source` as a TrainState.
 
     Args:
       abstract: a TrainState of `jax.ShapeDtypeStruct` with shardings.
 
     Raises:
-      UserError: another fingerprint, or an unreadable checkpoint.
+      UserError: another fingerprint, another number of processes without
+        consent, or a damaged checkpoint.
     """
-    step = self.latest
-    saved = self._load(step, {"data": None})["data"]["fingerprint"]
-    changes = differences(saved, self._fingerprint)
-    if changes:
-      raise UserError(_foreign(self.directory.parent, changes))
+    _check_intact(self.source)
+    data = _load(self.source, {"data": None})["data"]
+    workdir, step = self.source.parents[1], int(self.source.name)
+    check_same_run(data["fingerprint"], self._fingerprint, step, workdir)
+    self._check_size(data)
     items = {"state": abstract.replace(ema=None), "ema": abstract.ema}
-    items = self._load(step, items)
+    items = _load(self.source, items)
     return items["state"].replace(ema=items["ema"])
 
-  def _load(self, step, items):
-    return _read(self._checkpointer, self.directory, step, items)
+  def _check_size(self, data):
+    saved, now = data["processes"], jax.process_count()
+    if saved != now and not self._run.allow_resize:
+      raise UserError(
+        f"{self.source} was saved by {saved} processes and this run has {now}; "
+        "the same batches will follow and only rounding differs: if that is "
+        "what you want, set config.run.allow_resize=True"
+      )
+    mesh = dict(jax.sharding.get_mesh().shape)
+    if jax.process_index() == 0 and (saved, data["mesh"]) != (now, mesh):
+      print(
+        f"step {data['step']} was saved by {saved} processes on the mesh "
+        f"{_mesh(data['mesh'])}; going on with {now} on {_mesh(mesh)}",
+        flush=True,
+      )
 
 
 def load_ema(workdir, abstract_params=None):
@@ -133,54 +224,18 @@ def load_ema(workdir, abstract_params=None):
   Raises:
     UserError: there is no checkpoint, it is damaged, or of another model.
   """
-  directory = pathlib.Path(workdir).absolute() / "checkpoints"
-  missing = f"there is no checkpoint in {directory}; train first"
-  if not directory.is_dir():
-    raise UserError(missing)
-  with ocp.training.Checkpointer(directory, context=_CONTEXT) as checkpointer:
-    if checkpointer.latest is None:
-      raise UserError(missing)
-    step = checkpointer.latest.step
-    saved = checkpointer.checkpointables_metadata(step).metadata["ema"]
-    abstract = jax.tree.map(_on_one_device, saved)
-    if abstract_params is not None:
-      _check_same(abstract, abstract_params, directory)
-    items = _read(checkpointer, directory, step, {"ema": abstract})
-  return step, items["ema"]
-
-
-def claim_workdir(workdir, config, free=()):
-  """Writes WORKDIR/config.json; refuses a directory that holds another run.
-
-  Args:
-    workdir: made if need be.
-    config: the resolved configuration: dictionaries, lists and scalars.
-    free: dotted keys that may change while a run goes on.
-
-  Raises:
-    UserError: a checkpoint is there and the configuration differs from its.
-  """
-  workdir = pathlib.Path(workdir)
-  workdir.mkdir(parents=True, exist_ok=True)
-  config = json.loads(json.dumps(config))
-  path = workdir / "config.json"
-  if path.exists() and _has_checkpoint(workdir):
-    changes = differences(json.loads(path.read_text()), config, free)
-    if changes:
-      raise UserError(_foreign(workdir, changes))
-  write_json(path, config)
-
-
-def _has_checkpoint(workdir):
-  names = (workdir / "checkpoints").glob("*/commit_success.txt")
-  return any(path.parent.name.isdigit() for path in names)
-
-
-def _foreign(workdir, changes):
-  return (
-    f"{workdir} holds a run of another configuration: {describe(changes)}; "
-    "set that back or choose another --workdir"
-  )
+  directory = checkpoints_of(workdir)
+  steps = committed_steps(directory)
+  if not steps:
+    raise UserError(f"there is no checkpoint in {directory}; train first")
+  source = directory / str(steps[-1])
+  _check_intact(source, "ema/")
+  with _read_errors(source):
+    saved = ocp.checkpointables_metadata(source).metadata["ema"]
+  abstract = jax.tree.map(_on_one_device, saved)
+  if abstract_params is not None:
+    _check_same(abstract, abstract_params, directory)
+  return steps[-1], _load(source, {"ema": abstract})["ema"]
 
 
 def _on_one_device(leaf):
@@ -203,17 +258,71 @@ def _check_same(saved, wanted, directory):
     )
 
 
-def _read(checkpointer, directory, step, items):
+def _agreed_latest(directory):
+  """The last committed checkpoint as process 0 sees it, or None."""
+  steps = committed_steps(directory)
+  latest = steps[-1] if steps else -1
+  if jax.process_count() > 1:
+    latest = int(multihost_utils.broadcast_one_to_all(np.int32(latest)))
+  return directory / str(latest) if latest >= 0 else None
+
+
+def _anywhere(flag):
+  """Whether it is true in any process."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
+def _check_intact(source, below=""):
+  """Compares a checkpoint with its manifest, each process a part of it."""
+  part = jax.process_index(), jax.process_count()
+  damage = find_damage(source, below, *part)
+  if not _anywhere(bool(damage)):
+    return
+  others = [s for s in committed_steps(source.parent) if s < int(source.name)]
+  whole = next(
+    (s for s in others[::-1] if not find_damage(source.parent / str(s))), None
+  )
+  named = "; ".join(damage[:3]) or "seen by another process"
+  more = f" and {len(damage) - 3} more" if len(damage) > 3 else ""
+  remedy = (
+    f"to go on from step {whole}, the last one that is whole, move it away "
+    f"(mv {source} {source}.damaged) and run the same command"
+    if whole is not None
+    else "no earlier one is whole: restore it from a copy"
+  )
+  raise UserError(f"checkpoint {source} is damaged: {named}{more}; {remedy}")
+
+
+def _load(source, items):
+  with _read_errors(source), _CONTEXT:
+    return ocp.load_checkpointables(source, items)
+
+
+@contextlib.contextmanager
+def _read_errors(source):
   try:
-    return checkpointer.load_checkpointables(step, items)
+    yield
   except Exception as error:  # Orbax has no common class for its failures.
     raise UserError(
-      f"checkpoint {directory / str(step)} cannot be read "
-      f"({_first_line(error)}); if it is damaged, delete that folder: the one "
-      "before it is then used"
+      f"checkpoint {source} cannot be read ({_first_line(error)}); if it is "
+      "damaged, delete that folder: the one before it is then used"
     ) from error
 
 
 def _first_line(error):
   lines = str(error).splitlines() or [type(error).__name__]
   return lines[0][:200]
+
+
+def _leaves(tree):
+  return [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")]
+
+
+def _gb(size):
+  return f"{size / 2**30:.3g} GiB"
+
+
+def _mesh(axes):
+  return " x ".join(f"{name} {size}" for name, size in axes.items())

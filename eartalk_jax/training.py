@@ -41,7 +41,17 @@ __all__ = ["FREE", "RunConfig", "TrainState", "fit"]
 
 @dataclasses.dataclass(frozen=True)
 class RunConfig:
-  """How long, how fast and how often; counts are steps."""
+  """How long, how fast and how often; counts are steps.
+
+  Attributes:
+    keep: so many of the last checkpoints stay.
+    keep_every: the checkpoints of its multiples stay for ever; 0 for none.
+    max_failed_saves: a run whose saves fail so often in a row stops.
+    start_from: "WORKDIR@STEP" of another run that was the same so far; a new
+      work directory begins there, such as to cool down from a long run.
+    allow_resize: go on with another number of processes; only rounding
+      changes.
+  """
 
   steps: int
   batch_size: int
@@ -52,13 +62,19 @@ class RunConfig:
   save_every: int = 500
   diagnose_every: int = 500
   keep: int = 2
+  keep_every: int = 0
+  max_failed_saves: int = 3
+  start_from: str = ""
+  allow_resize: bool = False
   mesh: MeshConfig = MeshConfig()
 
   def __post_init__(self):
     counts = ("steps", "batch_size", "log_every", "save_every", "keep")
-    for name in (*counts, "diagnose_every"):
+    for name in (*counts, "diagnose_every", "max_failed_saves"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name} must be at least 1")
+    if self.keep_every < 0 or self.keep_every % self.save_every:
+      raise ValueError("keep_every must be a multiple of save_every")
     if not 0 <= self.ema_decay < 1:
       raise ValueError("ema_decay must lie in [0, 1)")
     optimizer = self.optimizer
@@ -72,7 +88,17 @@ class RunConfig:
 
 # What may change while a run goes on: no number depends on it, except for
 # the rounding that another mesh brings.
-FREE = ("log_every", "save_every", "diagnose_every", "keep", "mesh")
+FREE = (
+  "log_every",
+  "save_every",
+  "diagnose_every",
+  "keep",
+  "keep_every",
+  "max_failed_saves",
+  "start_from",
+  "allow_resize",
+  "mesh",
+)
 
 
 def fit(
@@ -115,7 +141,7 @@ def fit(
   init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
   with EventLog(workdir) as events, jax.set_mesh(mesh):
     with (
-      Checkpoints(workdir, run.keep, fingerprint) as checkpoints,
+      Checkpoints(workdir, run, fingerprint) as checkpoints,
       Interruption() as interruption,
     ):
       init = make_init(run, init_params)
@@ -152,7 +178,8 @@ def _begin(init, key, mesh, rules, checkpoints, events):
   """The state of the last checkpoint, else a new one; sharded by the rules."""
   abstract = jax.eval_shape(init, key)
   shardings = tree_shardings(abstract, mesh, rules)
-  if checkpoints.latest is None:
+  checkpoints.check_space(abstract)
+  if checkpoints.source is None:
     with working("initialising"), events.phase("initialise"):
       # One jitted call: moments made outside of it would be replicated.
       return jax.block_until_ready(jax.jit(init, out_shardings=shardings)(key))
@@ -163,7 +190,7 @@ def _begin(init, key, mesh, rules, checkpoints, events):
     abstract,
     shardings,
   )
-  text = f"restoring step {checkpoints.latest}"
+  text = f"restoring step {checkpoints.source.name}"
   with working(text), events.phase("restore"):
     return checkpoints.restore(abstract)
 

@@ -16,12 +16,12 @@ from absl import flags
 from data_pipelines.batches import DataConfig, TalkerBatches
 from data_pipelines.shards import open_dataset
 from eartalk_jax import objective
-from eartalk_jax.checkpoint import claim_workdir
 from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.resumption import claim_workdir
 from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
 from eartalk_jax.training import FREE, RunConfig, fit
 from launch import configured

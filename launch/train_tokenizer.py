@@ -17,11 +17,11 @@ from absl import flags
 
 from data_pipelines.pictures import PictureBatches, PictureConfig
 from data_pipelines.shards import open_dataset
-from eartalk_jax.checkpoint import claim_workdir
 from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import TokenizerConfig
+from eartalk_jax.resumption import claim_workdir
 from eartalk_jax.scores import psnr
 from eartalk_jax.tokenizer_training import ObjectiveConfig, train_tokenizer
 from eartalk_jax.training import FREE, RunConfig

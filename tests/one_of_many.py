@@ -24,4 +24,5 @@ class Part(Batches):
     return {name: a[first : first + rows] for name, a in whole.items()}
 
 
-train(workdir, run_config(mesh=MeshConfig(-1, 2, 1)), batches=Part())
+run = run_config(mesh=MeshConfig(-1, 2, 1), allow_resize=True)
+train(workdir, run, batches=Part())

@@ -1,5 +1,6 @@
 """A run survives anything; a checkpoint is never mistaken for another's."""
 
+import json
 import os
 import pathlib
 import shutil
@@ -16,10 +17,11 @@ from orbax.checkpoint import v1 as ocp
 from slow_run import config
 from tiny import Batches, init_params, run_config, train
 
-from eartalk_jax.checkpoint import claim_workdir, load_ema
+from eartalk_jax.checkpoint import load_ema
 from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
 from eartalk_jax.optimizer import OptimizerConfig
+from eartalk_jax.resumption import claim_workdir
 
 TESTS = pathlib.Path(__file__).parent
 
@@ -138,7 +140,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(tmp_path):
   for path in (tmp_path / "checkpoints" / "12").rglob("*"):
     if path.is_file() and "ocdbt" in str(path):
       path.write_bytes(b"")
-  with pytest.raises(UserError, match="12 cannot be read"):
+  with pytest.raises(UserError, match="12 is damaged: ema/.* 0 bytes.*step 10"):
     train(tmp_path)
   shutil.rmtree(tmp_path / "checkpoints" / "12")
   assert_bitwise(train(tmp_path), whole)
@@ -155,25 +157,32 @@ def test_a_config_may_change_until_there_is_a_checkpoint(tmp_path):
     claim_workdir(tmp_path, {"model": {"width": 3}, "place": "b"})
 
 
-def test_a_save_that_failed_in_the_background_stops_the_run(
-  tmp_path, monkeypatch
-):
+def test_saves_that_fail_in_a_row_stop_the_run(tmp_path, monkeypatch):
   class Failed:
     def result(self):
       raise ValueError("RESOURCE_EXHAUSTED: no space\nand much more")
 
-  monkeypatch.setattr(
-    ocp.training.Checkpointer,
-    "save_checkpointables_async",
-    lambda *args, **kwargs: Failed(),
-  )
-  with pytest.raises(UserError, match=r"RESOURCE_EXHAUSTED: no space\); free"):
-    train(tmp_path)
+  monkeypatch.setattr(ocp, "save_checkpointables_async", lambda *args: Failed())
+  with pytest.raises(UserError, match=r"RESOURCE_EXHAUSTED: no space; 2 in a"):
+    train(tmp_path, run_config(steps=40, max_failed_saves=2))
   # Found out at the next save, not at the end.
-  assert read_metrics(tmp_path)[-1]["step"] == 10
+  assert read_metrics(tmp_path)[-1]["step"] == 14
 
 
 def test_saving_leaves_no_threads(tmp_path):
   before = threading.active_count()
   train(tmp_path, run_config(steps=20, save_every=1))
   assert threading.active_count() < before + 10
+
+
+def test_another_number_of_processes_needs_consent(tmp_path, capsys):
+  whole = train(tmp_path)
+  shutil.rmtree(tmp_path / "checkpoints" / "12")
+  saved = tmp_path / "checkpoints" / "10"
+  (saved / "manifest.json").unlink()
+  path = saved / "data" / "data.json"
+  path.write_text(json.dumps(json.loads(path.read_text()) | {"processes": 4}))
+  with pytest.raises(UserError, match="by 4 processes and .* allow_resize=Tr"):
+    train(tmp_path)
+  assert_bitwise(train(tmp_path, run_config(allow_resize=True)), whole)
+  assert "saved by 4 processes on the mesh data 8 x" in capsys.readouterr().out

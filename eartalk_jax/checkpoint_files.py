@@ -1,0 +1,108 @@
+"""The folders below WORKDIR/checkpoints: which count, which are to go.
+
+500                          committed, if commit_success.txt is in it
+500.orbax-checkpoint-tmp     a save that is under way, or was killed
+500.removed                  being deleted: a half-deleted one has no number
+"""
+
+import json
+import pathlib
+import re
+import shutil
+
+from eartalk_jax.errors import UserError
+
+_COMMITTED = "commit_success.txt"
+_LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|removed)")
+
+
+def checkpoints_of(workdir):
+  """WORKDIR/checkpoints as an absolute path."""
+  return pathlib.Path(workdir).absolute() / "checkpoints"
+
+
+def numbered(directory):
+  """The steps that have a folder, committed or not, in order."""
+  directory = pathlib.Path(directory)
+  names = (
+    [path.name for path in directory.iterdir()] if directory.is_dir() else []
+  )
+  return sorted(int(name) for name in names if re.fullmatch(r"\d+", name))
+
+
+def is_committed(step_directory):
+  """Whether a save or a copy of this checkpoint came to its end."""
+  return (pathlib.Path(step_directory) / _COMMITTED).is_file()
+
+
+def committed_steps(directory):
+  """The steps that can be restored, in order."""
+  directory = pathlib.Path(directory)
+  return [s for s in numbered(directory) if is_committed(directory / str(s))]
+
+
+def saved_at(step_directory):
+  """Seconds since 1970 when it was committed, or None if it does not say."""
+  path = pathlib.Path(step_directory) / "_CHECKPOINT_METADATA"
+  try:
+    return json.loads(path.read_text())["commit_timestamp_nsecs"] / 1e9
+  except (OSError, ValueError, LookupError, TypeError):
+    return None
+
+
+def size_of(step_directory):
+  """Bytes of all files."""
+  files = pathlib.Path(step_directory).rglob("*")
+  return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def leftovers(directory):
+  """What killed saves and removals left: nothing that anybody needs."""
+  directory = pathlib.Path(directory)
+  torn = [
+    path for path in directory.iterdir() if _LEFTOVER.fullmatch(path.name)
+  ]
+  return torn + list(directory.glob("*/.manifest.json.*.tmp"))
+
+
+def remove_leftovers(directory):
+  """Deletes leftovers; nothing else is ever deleted unasked."""
+  for path in leftovers(directory):
+    if path.is_dir():
+      shutil.rmtree(path, ignore_errors=True)
+    else:
+      path.unlink(missing_ok=True)
+
+
+def remove_old(directory, keep, keep_every):
+  """Deletes all committed steps but the last `keep` and the milestones.
+
+  Args:
+    directory: WORKDIR/checkpoints.
+    keep: number of steps.
+    keep_every: multiples of it stay for ever; 0 for none.
+  """
+  directory = pathlib.Path(directory)
+  for step in committed_steps(directory)[:-keep]:
+    if keep_every and step % keep_every == 0:
+      continue
+    # First the name: a kill must not leave half of what looks like a whole.
+    removed = directory / f"{step}.removed"
+    (directory / str(step)).rename(removed)
+    shutil.rmtree(removed)
+
+
+def refuse_incomplete(directory):
+  """Raises UserError if the newest folder is no whole checkpoint.
+
+  A save that was killed never looks so, but a copy that was interrupted does;
+  to begin anew instead would surprise.
+  """
+  steps, whole = numbered(directory), committed_steps(directory)
+  if steps and steps[-1:] != whole[-1:]:
+    instead = f"step {whole[-1]}" if whole else "the beginning"
+    raise UserError(
+      f"{directory / str(steps[-1])} is not a whole checkpoint: it has no "
+      f"{_COMMITTED}, as if a copy had been interrupted; copy it again, or "
+      f"delete that folder to go on from {instead}"
+    )
