@@ -238,6 +238,32 @@ def load_ema(workdir, abstract_params=None):
   return steps[-1], _load(source, {"ema": abstract})["ema"]
 
 
+def read_metadata(source):
+  """What a checkpoint holds, without reading arrays.
+
+  Args:
+    source: WORKDIR/checkpoints/STEP.
+
+  Returns:
+    ({path of an array: (shape, dtype)} of ema, the same of state, data)
+  """
+
+  def describe(tree):
+    return {
+      _name(path): (leaf.shape, str(np.dtype(leaf.dtype)))
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+  with _read_errors(source), _CONTEXT:
+    saved = ocp.checkpointables_metadata(source).metadata
+    data = ocp.load_checkpointables(source, {"data": None})["data"]
+    return describe(saved["ema"]), describe(saved["state"]), data
+
+
+def _name(path):
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
 def _on_one_device(leaf):
   sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
   return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
@@ -246,7 +272,7 @@ def _on_one_device(leaf):
 def _check_same(saved, wanted, directory):
   def shapes(tree):
     return {
-      jax.tree_util.keystr(path, simple=True, separator="/"): str(leaf.shape)
+      _name(path): str(leaf.shape)
       for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 

@@ -12,6 +12,8 @@ import shutil
 
 from eartalk_jax.errors import UserError
 
+# What a checkpoint consists of.
+ITEMS = ("state", "ema", "data")
 _COMMITTED = "commit_success.txt"
 _LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|removed)")
 

@@ -10,6 +10,7 @@ import concurrent.futures
 import json
 import pathlib
 
+from eartalk_jax.checkpoint_files import ITEMS
 from eartalk_jax.files import sha256_of_file, write_json
 
 NAME = "manifest.json"
@@ -50,11 +51,15 @@ def find_damage(step_directory, below="", part=0, parts=1):
 
   Returns:
     One phrase for each file that is missing or differs. Without a manifest
-    nothing can be found.
+    only a whole part can be found missing.
   """
   directory = pathlib.Path(step_directory)
   if not has_manifest(directory):
-    return []
+    return [
+      f"{item}/ is missing"
+      for item in ITEMS
+      if f"{item}/".startswith(below) and not (directory / item).is_dir()
+    ]
   try:
     manifest = json.loads((directory / NAME).read_text(encoding="utf-8"))
     listed = sorted(manifest["files"].items())

@@ -182,7 +182,7 @@ def test_another_number_of_processes_needs_consent(tmp_path, capsys):
   (saved / "manifest.json").unlink()
   path = saved / "data" / "data.json"
   path.write_text(json.dumps(json.loads(path.read_text()) | {"processes": 4}))
-  with pytest.raises(UserError, match="by 4 processes and .* allow_resize=Tr"):
+  with pytest.raises(UserError, match="by 4 processes and .*allow_resize=T"):
     train(tmp_path)
   assert_bitwise(train(tmp_path, run_config(allow_resize=True)), whole)
   assert "saved by 4 processes on the mesh data 8 x" in capsys.readouterr().out

@@ -1,0 +1,188 @@
+"""Says what checkpoints a run has, what is in them and if they are whole.
+
+Needs neither the model nor an accelerator; a run may go on meanwhile.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import math
+import pathlib
+
+from eartalk_jax.checkpoint_files import (
+  checkpoints_of,
+  is_committed,
+  leftovers,
+  numbered,
+  saved_at,
+  size_of,
+)
+from eartalk_jax.errors import UserError
+from eartalk_jax.files import sha256_of_json
+from eartalk_jax.manifest import find_damage, has_manifest
+from launch import cli
+
+_EXAMPLES = """
+examples:
+  python -m launch.checkpoint list runs/ear_1b
+  python -m launch.checkpoint verify runs/ear_1b            every step
+  python -m launch.checkpoint verify runs/ear_1b --step 500
+  python -m launch.checkpoint inspect runs/ear_1b           the newest step
+  python -m launch.checkpoint inspect runs/ear_1b --config  what it is made of
+
+A run verifies a checkpoint itself before it goes on from it. If one is
+damaged, move its folder away: the run goes on from the one before.
+
+exit status: 0 all is well, 1 verify found damage, 2 wrong use
+"""
+
+
+def main():
+  """Runs the command that the arguments name; returns its exit status."""
+  arguments = _parser().parse_args()
+  directory = _open(arguments.workdir)
+  if arguments.command == "list":
+    return _list(directory)
+  steps = _chosen(directory, arguments.step)
+  if arguments.command == "verify":
+    return _verify(directory, steps)
+  return _inspect(directory / str(steps[-1]), arguments.config)
+
+
+def _parser():
+  parser = argparse.ArgumentParser(
+    prog="python -m launch.checkpoint",
+    description=__doc__,
+    epilog=_EXAMPLES,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  )
+  commands = parser.add_subparsers(dest="command", required=True)
+  for name, text in (
+    ("list", "steps, dates, sizes, and which of them count"),
+    ("verify", "compare every file's size and hash with the manifest"),
+    ("inspect", "parameters, totals, data position and fingerprint"),
+  ):
+    command = commands.add_parser(name, help=text, description=text)
+    command.add_argument(
+      "workdir", metavar="DIR", help="the --workdir of a training run"
+    )
+    if name != "list":
+      command.add_argument("--step", type=int, help="this one alone")
+    if name == "inspect":
+      command.add_argument(
+        "--config",
+        action="store_true",
+        help="also what the run is made of: model, data, optimizer",
+      )
+  return parser
+
+
+def _open(workdir):
+  """The folder of checkpoints, or UserError."""
+  directory = checkpoints_of(workdir)
+  if numbered(directory):
+    return directory
+  here = pathlib.Path(workdir).absolute()
+  for above in here.parents[:2]:
+    if numbered(checkpoints_of(above)):
+      raise UserError(f"{workdir} lies inside a work directory; give {above}")
+  raise UserError(
+    f"{workdir} holds no checkpoints (no {directory.name}/STEP in it); give "
+    "the --workdir of a training run that has saved"
+  )
+
+
+def _chosen(directory, step):
+  steps = numbered(directory)
+  if step is None:
+    return steps
+  if step not in steps:
+    known = ", ".join(map(str, steps))
+    raise UserError(f"there is no step {step} in {directory}; there: {known}")
+  return [step]
+
+
+def _list(directory):
+  print(f"{'step':>10}  {'saved':<16}  {'size':>9}  state")
+  for step in numbered(directory):
+    path = directory / str(step)
+    if not is_committed(path):
+      state = "not committed: half a copy?"
+    elif has_manifest(path):
+      state = "committed, with a manifest to verify"
+    else:
+      state = "committed, no manifest"
+    with contextlib.suppress(FileNotFoundError):  # the run deleted it meanwhile
+      size = f"{size_of(path) / 2**20:.1f} MiB"
+      print(f"{step:>10}  {_date(path):<16}  {size:>9}  {state}")
+  for path in leftovers(directory):
+    print(f"{path.relative_to(directory)}: under way, or left by a kill")
+  return 0
+
+
+def _verify(directory, steps):
+  """Prints a line for each step and each damaged file; 1 if there are any."""
+  damaged = 0
+  for step in steps:
+    path = directory / str(step)
+    problems = find_damage(path)
+    if not is_committed(path):
+      problems.insert(0, "commit_success.txt is missing: half a copy?")
+    if problems:
+      damaged += 1
+      print(f"{step}: damaged", *problems, sep="\n  ")
+    elif has_manifest(path):
+      print(f"{step}: every file is as it was written")
+    else:
+      print(f"{step}: no manifest: it is committed, but nothing says of what")
+  return int(damaged > 0)
+
+
+def _inspect(path, with_config):
+  # Not at the top: the other commands start without JAX.
+  import jax
+
+  from eartalk_jax.checkpoint import read_metadata
+
+  jax.config.update("jax_platforms", "cpu")  # a run may have the accelerator
+  problems = find_damage(path)
+  if problems or not is_committed(path):
+    why = "; ".join(problems[:3]) or "it was not committed"
+    raise UserError(f"{path} is damaged: {why}")
+  ema, state, data = read_metadata(path)
+  width = max(map(len, ema))
+  for name, (shape, dtype) in ema.items():
+    print(f"{name:<{width}}  {dtype:<9}{list(shape)}")
+  run = data["fingerprint"]
+  mesh = " x ".join(f"{axis} {size}" for axis, size in data["mesh"].items())
+  print(
+    f"step              {data['step']}, saved {_date(path)}",
+    f"parameters        {_count(ema):,}",
+    f"state             {_count(state):,} numbers: step, parameters, moments",
+    f"on disk           {size_of(path) / 2**20:.1f} MiB",
+    f"data position     {data['step']} batches of {run['run']['batch_size']}",
+    f"saved by          {data['processes']} processes on the mesh {mesh}",
+    f"fingerprint       {sha256_of_json(run)[:16]}",
+    *(f"  {name:<16}{sha256_of_json(part)[:16]}" for name, part in run.items()),
+    sep="\n",
+  )
+  if with_config:
+    print(json.dumps(run, indent=2))
+  return 0
+
+
+def _count(arrays):
+  return sum(math.prod(shape) for shape, _ in arrays.values())
+
+
+def _date(path):
+  seconds = saved_at(path)
+  if seconds is None:
+    return "?"
+  date = datetime.datetime.fromtimestamp(seconds)
+  return date.isoformat(" ", "minutes")
+
+
+if __name__ == "__main__":
+  cli.run(main)
