@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.utilization import rates_text
 
 # Steps that may be in flight: more than 16 deadlock on several CPU devices.
 IN_FLIGHT = 2
@@ -21,10 +22,13 @@ ALARM, ALARM_SECONDS = 0.2, 1.0
 class StepLog:
   """Reads the metrics of steps that are done and writes a line per window."""
 
-  def __init__(self, run, writer, progress, events):
-    """Writes to a MetricWriter and an EventLog, shows on a StepProgress."""
+  def __init__(self, run, writer, progress, events, work=None):
+    """Writes to a MetricWriter and an EventLog, shows on a StepProgress.
+
+    A Utilization `work` adds its rates.
+    """
     self._run, self._writer, self._progress = run, writer, progress
-    self._events = events
+    self._events, self._work = events, work
     self._waited = 0.0  # in all
     self._pending = collections.deque()
     self._extra = {}
@@ -68,10 +72,18 @@ class StepLog:
       self._waited += seconds
       self._events.tell(data_wait=round(self._waited, 6))
 
+  @contextlib.contextmanager
+  def aside(self, phase):
+    """Something else than steps: a phase, whose time lowers no rate."""
+    began = time.monotonic()
+    with self._events.phase(phase):
+      yield
+    self._aside += time.monotonic() - began
+
   def _open_window(self):
     self._window = []
     self._began = time.monotonic()
-    self._wait = 0.0
+    self._wait = self._aside = 0.0
 
   def _read(self, step, metrics):
     metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
@@ -79,18 +91,26 @@ class StepLog:
     self._count_skipped(step, metrics)
     seconds = max(time.monotonic() - self._began, 1e-9)
     speed, wait = len(self._window) / seconds, self._wait / seconds
+    rates = self._rates(seconds)
     self._progress.update(
       step,
-      f"loss {metrics['loss']:.4g}  {speed:.3g} steps/s  data wait {wait:.0%}",
+      f"loss {metrics['loss']:.4g}  {speed:.3g} steps/s  "
+      f"data wait {wait:.0%}{rates_text(rates)}",
     )
     due = step % self._run.log_every == 0 or step == self._run.steps
     if due or step in self._extra:
       extra = jax.device_get(self._extra.pop(step, {}))
       line = _average(self._window) | {k: float(v) for k, v in extra.items()}
-      line |= {"steps_per_second": speed, "data_wait": wait}
+      line |= {"steps_per_second": speed, "data_wait": wait} | rates
       self._writer.write(step, line)
       self._warn(wait)
       self._open_window()
+
+  def _rates(self, seconds):
+    if self._work is None:
+      return {}
+    seconds -= self._aside
+    return self._work.rates(len(self._window), seconds, self._wait)
 
   def _count_skipped(self, step, metrics):
     self._skipped = self._skipped + 1 if metrics["skipped"] else 0

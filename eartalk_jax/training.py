@@ -35,6 +35,7 @@ from eartalk_jax.sharding import (
 )
 from eartalk_jax.step_log import StepLog
 from eartalk_jax.train_step import TrainState, make_init, make_step
+from eartalk_jax.utilization import Utilization
 
 __all__ = ["FREE", "RunConfig", "TrainState", "fit"]
 
@@ -110,6 +111,7 @@ def fit(
   workdir,
   fingerprint,
   diagnose=None,
+  flops_per_step=None,
   rules=RULES,
   mesh=None,
 ):
@@ -124,6 +126,7 @@ def fit(
     workdir: gets checkpoints/, events.jsonl, metrics.jsonl, tensorboard/.
     fingerprint: a dictionary of whatever else the result depends on.
     diagnose: (ema params, batch, key) -> {name: scalar}, or None.
+    flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
     rules: which parameter lives where, as in `sharding.RULES`.
     mesh: by default all devices, as `run.mesh` says.
 
@@ -139,6 +142,7 @@ def fit(
   check_batch(run.batch_size, mesh)
   fingerprint = _fingerprint(run, batches, fingerprint)
   init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
+  work = _utilization(flops_per_step, mesh)
   with EventLog(workdir) as events, jax.set_mesh(mesh):
     with (
       Checkpoints(workdir, run, fingerprint) as checkpoints,
@@ -156,7 +160,7 @@ def fit(
         StepProgress("training", step, run.steps) as progress,
         events.phase("step"),
       ):
-        log = StepLog(run, writer, progress, events)
+        log = StepLog(run, writer, progress, events, work)
         functions = make_step(run, loss_fn), diagnose
         for step, state in _steps(
           run, begun, functions, batches, keys, log, events
@@ -164,14 +168,24 @@ def fit(
           last = step == run.steps or interruption.requested(step)
           if last or step % run.save_every == 0:
             log.flush()
-            with events.phase("checkpoint"):
+            with log.aside("checkpoint"):
               checkpoints.save(step, state)
           if last:
             break
-        with events.phase("checkpoint"):
+        with log.aside("checkpoint"):
           checkpoints.settle()
     interruption.obey(f"saved step {step} in {workdir}")
   return state
+
+
+def _utilization(flops_per_step, mesh):
+  if flops_per_step is None:
+    return None
+  devices = mesh.devices.ravel()
+  work = Utilization(flops_per_step, devices.size, devices[0].device_kind)
+  if jax.process_index() == 0:
+    print(work.text, flush=True)
+  return work
 
 
 def _begin(init, key, mesh, rules, checkpoints, events):
@@ -213,7 +227,7 @@ def _steps(run, state, functions, batches, keys, log, events):
     if diagnose and step % run.diagnose_every == 0:
       key = jax.random.fold_in(keys[1], step)
       jax.block_until_ready(metrics)  # whose time is not the evaluation's
-      with events.phase("eval"):
+      with log.aside("eval"):
         scalars = jax.block_until_ready(diagnose(state.ema, batch, key))
       log.add(step, scalars)
     yield step, state
