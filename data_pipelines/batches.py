@@ -135,6 +135,11 @@ class TalkerBatches:
     first = step * self._batch + self._offset
     return [self._samples[first + row][0] for row in range(self._rows)]
 
+  def batch_ids(self, step):
+    """Names of all samples at a step, whichever process makes them."""
+    first = step * self._batch
+    return [self._samples[first + row][0] for row in range(self._batch)]
+
 
 class _Clips:
   """The clips that are long enough, by number."""

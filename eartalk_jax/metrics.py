@@ -1,7 +1,7 @@
 """Where numbers go: metrics.jsonl and TensorBoard, one line for each step.
 
 A resumed run drops what a killed one had written beyond its last checkpoint,
-so every step is there once.
+so every step is there once. Other files of lines with a step share that.
 """
 
 import contextlib
@@ -25,9 +25,8 @@ class MetricWriter:
     if not self._active:
       return
     workdir = self._workdir = pathlib.Path(workdir)
-    path = workdir / "metrics.jsonl"
-    _drop_after(path, step)
-    self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
+    self._path = workdir / "metrics.jsonl"
+    drop_after(self._path, step)
     self._board = tensorboardX.SummaryWriter(
       str(workdir / "tensorboard"), purge_step=step + 1
     )
@@ -39,8 +38,7 @@ class MetricWriter:
     if not self._active:
       return
     try:
-      with self._write_errors():
-        self._file.close()
+      with _write_errors(self._workdir):
         self._board.close()
     except UserError:
       # An error on its way out is the one to report.
@@ -51,25 +49,10 @@ class MetricWriter:
     """Writes a line {"step": step, name: value, ...}; NaN becomes null."""
     if not self._active:
       return
-    line = {
-      name: value if math.isfinite(value) else None
-      for name, value in scalars.items()
-    }
-    with self._write_errors():
-      self._file.write(json.dumps({"step": step, **line}) + "\n")
-      self._file.flush()
+    append_line(self._path, step, scalars)
+    with _write_errors(self._workdir):
       for name, value in scalars.items():
         self._board.add_scalar(name, value, step)
-
-  @contextlib.contextmanager
-  def _write_errors(self):
-    try:
-      yield
-    except OSError as error:
-      raise UserError(
-        f"cannot write metrics to {self._workdir}: {error.strerror}; free some "
-        "space, then run the same command again"
-      ) from error
 
 
 def read_metrics(workdir):
@@ -85,7 +68,27 @@ def _lines(path):
         yield json.loads(line)
 
 
-def _drop_after(path, step):
+def append_line(path, step, values):
+  """Appends {"step": step, name: value, ...}; NaN becomes null.
+
+  Raises:
+    UserError: the operating system could not write, such as a full disk.
+  """
+  line = {"step": step} | {
+    name: None
+    if isinstance(value, float) and not math.isfinite(value)
+    else value
+    for name, value in values.items()
+  }
+  with (
+    _write_errors(path.parent),
+    open(path, "a", encoding="utf-8") as file,
+  ):
+    file.write(json.dumps(line) + "\n")
+
+
+def drop_after(path, step):
+  """Drops the lines beyond a step, and a torn one, from a file of lines."""
   if not path.exists():
     return
   kept = [line for line in _lines(path) if line["step"] <= step]
@@ -95,3 +98,14 @@ def _drop_after(path, step):
     file.flush()
     os.fsync(file.fileno())
   os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _write_errors(workdir):
+  try:
+    yield
+  except OSError as error:
+    raise UserError(
+      f"cannot write metrics to {workdir}: {error.strerror}; free some "
+      "space, then run the same command again"
+    ) from error

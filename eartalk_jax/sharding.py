@@ -29,7 +29,7 @@ RULES = (
   (r"kernel$", P("fsdp", "tensor")),
   (r"patterns$", P(None, "fsdp", "tensor")),  # [R, N, D]
   (r"(bias|scale|embedding|null|unknown|position|start|type)$", P()),
-  (r"(^|/)(step|count|ns_coeffs)$", P()),
+  (r"(^|/)(step|count|ns_coeffs|losses|log_norms)$", P()),
 )
 
 
@@ -88,13 +88,18 @@ def replicated(mesh):
   return NamedSharding(mesh, P())
 
 
-def check_batch(batch_size, mesh):
-  """Raises UserError when a batch cannot be divided among the devices."""
+def check_batch(batch_size, mesh, accumulate=1):
+  """Raises UserError when a batch cannot be divided among the devices.
+
+  Args:
+    accumulate: into how many microbatches it is divided first.
+  """
   parts = mesh.shape["data"] * mesh.shape["fsdp"]
-  if batch_size % parts:
+  if batch_size % (parts * accumulate):
+    times = f" times accumulate={accumulate}" if accumulate > 1 else ""
     raise UserError(
       f"config: batch_size {batch_size} is not a multiple of the {parts} "
-      "devices that share a batch (mesh data x fsdp)"
+      f"devices that share a batch (mesh data x fsdp){times}"
     )
 
 

@@ -7,13 +7,10 @@ import time
 import jax
 import numpy as np
 
-from eartalk_jax.errors import UserError
 from eartalk_jax.utilization import rates_text
 
 # Steps that may be in flight: more than 16 deadlock on several CPU devices.
 IN_FLIGHT = 2
-# So many steps in a row without a finite loss: the run is lost.
-MAX_SKIPPED = 20
 # Share of a window spent waiting for data that is worth a warning, if it is
 # also that many seconds.
 ALARM, ALARM_SECONDS = 0.2, 1.0
@@ -22,17 +19,16 @@ ALARM, ALARM_SECONDS = 0.2, 1.0
 class StepLog:
   """Reads the metrics of steps that are done and writes a line per window."""
 
-  def __init__(self, run, writer, progress, events, work=None):
-    """Writes to a MetricWriter and an EventLog, shows on a StepProgress.
+  def __init__(self, run, writer, progress, events, skips, work=None):
+    """Writes to a MetricWriter, an EventLog and a SkipLog; shows on a bar.
 
     A Utilization `work` adds its rates.
     """
     self._run, self._writer, self._progress = run, writer, progress
-    self._events, self._work = events, work
+    self._events, self._skips, self._work = events, skips, work
     self._waited = 0.0  # in all
     self._pending = collections.deque()
     self._extra = {}
-    self._skipped = 0  # in a row
     self._alarmed = False
     self._open_window()
 
@@ -45,7 +41,7 @@ class StepLog:
     """Takes the metrics of a step just dispatched; waits for the one before.
 
     Raises:
-      UserError: the loss was not finite for many steps.
+      UserError: many steps in a row were skipped.
     """
     self._pending.append((step, metrics))
     self._events.tell(step=step)
@@ -87,8 +83,12 @@ class StepLog:
 
   def _read(self, step, metrics):
     metrics = {k: float(v) for k, v in jax.device_get(metrics).items()}
+    warning = self._skips.read(step, metrics)
+    if warning:
+      self._progress.say(warning)
+    # No curves: they are infinite at first.
+    del metrics["loss_limit"], metrics["grad_norm_limit"]
     self._window.append(metrics)
-    self._count_skipped(step, metrics)
     seconds = max(time.monotonic() - self._began, 1e-9)
     speed, wait = len(self._window) / seconds, self._wait / seconds
     rates = self._rates(seconds)
@@ -112,15 +112,6 @@ class StepLog:
     seconds -= self._aside
     return self._work.rates(len(self._window), seconds, self._wait)
 
-  def _count_skipped(self, step, metrics):
-    self._skipped = self._skipped + 1 if metrics["skipped"] else 0
-    if self._skipped >= MAX_SKIPPED:
-      raise UserError(
-        f"loss or gradient was not finite in {MAX_SKIPPED} steps up to step "
-        f"{step}; lower peak_lr or look for bad data, and start again: the "
-        "last checkpoint is from before or holds the last good parameters"
-      )
-
   def _warn(self, wait):
     slow = wait > ALARM and self._wait > ALARM_SECONDS
     if slow and not self._alarmed:
@@ -136,4 +127,5 @@ def _average(window):
   good = [metrics for metrics in window if not metrics["skipped"]] or window
   line = {name: float(np.mean([m[name] for m in good])) for name in good[0]}
   line["skipped"] = sum(metrics["skipped"] for metrics in window)
+  line["skipped_total"] = window[-1]["skipped_total"]
   return line

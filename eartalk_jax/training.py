@@ -18,8 +18,9 @@ from eartalk_jax.compilation import (
   counting_cache,
   use_compile_cache,
 )
-from eartalk_jax.config import to_dict
+from eartalk_jax.config import flatten, to_dict
 from eartalk_jax.events import EventLog
+from eartalk_jax.guard import GuardConfig
 from eartalk_jax.interruption import Interruption
 from eartalk_jax.metrics import MetricWriter
 from eartalk_jax.optimizer import OptimizerConfig
@@ -33,6 +34,7 @@ from eartalk_jax.sharding import (
   replicated,
   tree_shardings,
 )
+from eartalk_jax.skips import SkipLog
 from eartalk_jax.step_log import StepLog
 from eartalk_jax.train_step import TrainState, make_init, make_step
 from eartalk_jax.utilization import Utilization
@@ -52,6 +54,8 @@ class RunConfig:
       work directory begins there, such as to cool down from a long run.
     allow_resize: go on with another number of processes; only rounding
       changes.
+    accumulate: microbatches that make a batch, one after another, for want of
+      memory.
   """
 
   steps: int
@@ -68,10 +72,12 @@ class RunConfig:
   start_from: str = ""
   allow_resize: bool = False
   mesh: MeshConfig = MeshConfig()
+  accumulate: int = 1
+  guard: GuardConfig = GuardConfig()
 
   def __post_init__(self):
     counts = ("steps", "batch_size", "log_every", "save_every", "keep")
-    for name in (*counts, "diagnose_every", "max_failed_saves"):
+    for name in (*counts, "diagnose_every", "max_failed_saves", "accumulate"):
       if getattr(self, name) < 1:
         raise ValueError(f"{name} must be at least 1")
     if self.keep_every < 0 or self.keep_every % self.save_every:
@@ -88,7 +94,7 @@ class RunConfig:
 
 
 # What may change while a run goes on: no number depends on it, except for
-# the rounding that another mesh brings.
+# the rounding that another mesh brings and the steps that a guard skips.
 FREE = (
   "log_every",
   "save_every",
@@ -99,6 +105,8 @@ FREE = (
   "start_from",
   "allow_resize",
   "mesh",
+  "guard.sigmas",
+  "guard.streak",
 )
 
 
@@ -122,8 +130,10 @@ def fit(
     init_params: key -> parameters.
     loss_fn: (params, batch, key) -> (scalar, {name: scalar}).
     batches: `.iterate(step)` gives this process's rows of batch number step,
-      step + 1, ...; `.fingerprint` is a dictionary that names their origin.
-    workdir: gets checkpoints/, events.jsonl, metrics.jsonl, tensorboard/.
+      step + 1, ...; `.fingerprint` is a dictionary that names their origin;
+      `.batch_ids(step)`, if there is such, names the samples of all processes.
+    workdir: gets checkpoints/, events.jsonl, metrics.jsonl, skipped.jsonl and
+      tensorboard/.
     fingerprint: a dictionary of whatever else the result depends on.
     diagnose: (ema params, batch, key) -> {name: scalar}, or None.
     flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
@@ -134,12 +144,13 @@ def fit(
     The last TrainState.
 
   Raises:
-    UserError: the work directory holds another run, or the loss is not finite.
+    UserError: the work directory holds another run, or too many steps in a
+      row were skipped.
     KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
   """
   use_compile_cache()
   mesh = mesh or make_mesh(run.mesh)
-  check_batch(run.batch_size, mesh)
+  check_batch(run.batch_size, mesh, run.accumulate)
   fingerprint = _fingerprint(run, batches, fingerprint)
   init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
   work = _utilization(flops_per_step, mesh)
@@ -160,7 +171,8 @@ def fit(
         StepProgress("training", step, run.steps) as progress,
         events.phase("step"),
       ):
-        log = StepLog(run, writer, progress, events, work)
+        skips = SkipLog(run.guard, batches, workdir, step)
+        log = StepLog(run, writer, progress, events, skips, work)
         functions = make_step(run, loss_fn), diagnose
         for step, state in _steps(
           run, begun, functions, batches, keys, log, events
@@ -249,6 +261,10 @@ def _compile(step, diagnose, state, batch, keys):
 
 def _fingerprint(run, batches, extra):
   """All that the numbers of a run depend on, as JSON would give it back."""
-  settings = {k: v for k, v in to_dict(run).items() if k not in FREE}
+  settings = {
+    key: value
+    for key, value in flatten(to_dict(run)).items()
+    if not any(key == name or key.startswith(name + ".") for name in FREE)
+  }
   fingerprint = {"run": settings, "data": batches.fingerprint, **extra}
   return json.loads(json.dumps(to_dict(fingerprint)))

@@ -116,6 +116,7 @@ def test_the_number_of_processes_changes_no_row(dataset, count):
       np.testing.assert_array_equal(rows, value)
     ids = sum([loader.sample_ids(step) for loader in loaders], [])
     assert ids == batches(dataset).sample_ids(step)
+    assert all(loader.batch_ids(step) == ids for loader in loaders)
 
 
 @pytest.mark.parametrize("changes", [{"threads": 4}, {"prefetch": 1}])

@@ -113,7 +113,9 @@ def test_a_bad_batch_is_skipped_counted_and_kept_out_of_the_curves(tmp_path):
 
 def test_a_run_that_is_lost_stops_with_the_reason(tmp_path):
   run = run_config(steps=60)
-  with pytest.raises(UserError, match="not finite in 20 steps up to step 27"):
+  with pytest.raises(
+    UserError, match="20 steps in a row were skipped, up to step 27"
+  ):
     train(tmp_path, run, batches=Poisoned(set(range(7, 60))))
 
 
