@@ -18,7 +18,7 @@ from eartalk_jax.compilation import (
   counting_cache,
   use_compile_cache,
 )
-from eartalk_jax.config import flatten, to_dict
+from eartalk_jax.config import to_dict
 from eartalk_jax.events import EventLog
 from eartalk_jax.guard import GuardConfig
 from eartalk_jax.interruption import Interruption
@@ -261,10 +261,16 @@ def _compile(step, diagnose, state, batch, keys):
 
 def _fingerprint(run, batches, extra):
   """All that the numbers of a run depend on, as JSON would give it back."""
-  settings = {
-    key: value
-    for key, value in flatten(to_dict(run)).items()
-    if not any(key == name or key.startswith(name + ".") for name in FREE)
-  }
+  settings = _without_free(to_dict(run))
   fingerprint = {"run": settings, "data": batches.fingerprint, **extra}
   return json.loads(json.dumps(to_dict(fingerprint)))
+
+
+def _without_free(settings, path=""):
+  if not isinstance(settings, dict):
+    return settings
+  return {
+    name: _without_free(value, f"{path}{name}.")
+    for name, value in settings.items()
+    if path + name not in FREE
+  }
