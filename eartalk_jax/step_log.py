@@ -25,7 +25,7 @@ class StepLog:
     A Utilization `work` adds its rates.
     """
     self._run, self._writer, self._progress = run, writer, progress
-    self._events, self._skips, self._work = events, skips, work
+    self.events, self._skips, self._work = events, skips, work
     self._waited = 0.0  # in all
     self._pending = collections.deque()
     self._extra = {}
@@ -44,7 +44,7 @@ class StepLog:
       UserError: many steps in a row were skipped.
     """
     self._pending.append((step, metrics))
-    self._events.tell(step=step)
+    self.events.tell(step=step)
     while len(self._pending) > IN_FLIGHT:
       self._read(*self._pending.popleft())
 
@@ -66,13 +66,13 @@ class StepLog:
       seconds = time.monotonic() - began
       self._wait += seconds
       self._waited += seconds
-      self._events.tell(data_wait=round(self._waited, 6))
+      self.events.tell(data_wait=round(self._waited, 6))
 
   @contextlib.contextmanager
   def aside(self, phase):
     """Something else than steps: a phase, whose time lowers no rate."""
     began = time.monotonic()
-    with self._events.phase(phase):
+    with self.events.phase(phase):
       yield
     self._aside += time.monotonic() - began
 

@@ -19,11 +19,13 @@ from eartalk_jax.compilation import (
   use_compile_cache,
 )
 from eartalk_jax.config import to_dict
+from eartalk_jax.errors import UserError
 from eartalk_jax.events import EventLog
 from eartalk_jax.guard import GuardConfig
 from eartalk_jax.interruption import Interruption
 from eartalk_jax.metrics import MetricWriter
 from eartalk_jax.optimizer import OptimizerConfig
+from eartalk_jax.profiling import Profile
 from eartalk_jax.progress import StepProgress, working
 from eartalk_jax.sharding import (
   RULES,
@@ -120,6 +122,7 @@ def fit(
   fingerprint,
   diagnose=None,
   flops_per_step=None,
+  profile=None,
   rules=RULES,
   mesh=None,
 ):
@@ -132,11 +135,12 @@ def fit(
     batches: `.iterate(step)` gives this process's rows of batch number step,
       step + 1, ...; `.fingerprint` is a dictionary that names their origin;
       `.batch_ids(step)`, if there is such, names the samples of all processes.
-    workdir: gets checkpoints/, events.jsonl, metrics.jsonl, skipped.jsonl and
-      tensorboard/.
+    workdir: gets checkpoints/, events.jsonl, metrics.jsonl, skipped.jsonl,
+      tensorboard/ and profile/.
     fingerprint: a dictionary of whatever else the result depends on.
     diagnose: (ema params, batch, key) -> {name: scalar}, or None.
     flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
+    profile: first and last step of a trace into profile/, or None.
     rules: which parameter lives where, as in `sharding.RULES`.
     mesh: by default all devices, as `run.mesh` says.
 
@@ -152,6 +156,11 @@ def fit(
   mesh = mesh or make_mesh(run.mesh)
   check_batch(run.batch_size, mesh, run.accumulate)
   fingerprint = _fingerprint(run, batches, fingerprint)
+  if profile and profile[1] > run.steps:
+    raise UserError(
+      f"the profile ends with step {profile[1]}, but run.steps is {run.steps}; "
+      "profile earlier steps"
+    )
   init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
   work = _utilization(flops_per_step, mesh)
   with EventLog(workdir) as events, jax.set_mesh(mesh):
@@ -174,16 +183,16 @@ def fit(
         skips = SkipLog(run.guard, batches, workdir, step)
         log = StepLog(run, writer, progress, events, skips, work)
         functions = make_step(run, loss_fn), diagnose
-        for step, state in _steps(
-          run, begun, functions, batches, keys, log, events
-        ):
-          last = step == run.steps or interruption.requested(step)
-          if last or step % run.save_every == 0:
-            log.flush()
-            with log.aside("checkpoint"):
-              checkpoints.save(step, state)
-          if last:
-            break
+        with Profile(workdir, profile, log, progress.say) as trace:
+          steps = _steps(run, begun, functions, batches, keys, log, trace)
+          for step, state in steps:
+            last = step == run.steps or interruption.requested(step)
+            if last or step % run.save_every == 0:
+              log.flush()
+              with log.aside("checkpoint"):
+                checkpoints.save(step, state)
+            if last:
+              break
         with log.aside("checkpoint"):
           checkpoints.settle()
     interruption.obey(f"saved step {step} in {workdir}")
@@ -221,20 +230,22 @@ def _begin(init, key, mesh, rules, checkpoints, events):
     return checkpoints.restore(abstract)
 
 
-def _steps(run, state, functions, batches, keys, log, events):
+def _steps(run, state, functions, batches, keys, log, trace):
   """Yields (number, state) after each step; the state lasts until the next."""
   start = int(state.step)
   stream = map(put_batch, batches.iterate(start))
   with working("first batch and compiling") as notes:
-    with events.phase("first batch"):
+    with log.aside("first batch"):
       batch = next(stream)
-    with events.phase("compile"), counting_cache() as cache:
+    with log.aside("compile"), counting_cache() as cache:
       step_fn, diagnose = _compile(*functions, state, batch, keys)
-    events.write("compiled", cache=dict(cache))
+    log.events.write("compiled", cache=dict(cache))
     notes.append(cache_text(cache))
   log.begin()
   for step in range(start + 1, run.steps + 1):
-    state, metrics = step_fn(state, batch, keys[0])
+    trace.before(step, step_fn)
+    with jax.profiler.StepTraceAnnotation("train", step_num=step):
+      state, metrics = step_fn(state, batch, keys[0])
     log.push(step, metrics)
     if diagnose and step % run.diagnose_every == 0:
       key = jax.random.fold_in(keys[1], step)

@@ -21,6 +21,7 @@ from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.profiling import parse_steps
 from eartalk_jax.resumption import claim_workdir
 from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
 from eartalk_jax.training import FREE, RunConfig, fit
@@ -35,6 +36,12 @@ _FREE = (
   *(f"run.{name}" for name in FREE),
 )
 
+_PROFILE = flags.DEFINE_string(
+  "profile",
+  None,
+  "Steps to trace into WORKDIR/profile, such as steps=20..23.",
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
@@ -46,8 +53,13 @@ class TrainConfig:
   run: RunConfig
 
 
-def train(config, workdir):
+def train(config, workdir, profile=None):
   """Checks that everything fits together, then trains to the end.
+
+  Args:
+    config: a TrainConfig as a config file gives it.
+    workdir: of the run.
+    profile: first and last step to trace, or None.
 
   Raises:
     UserError: something does not fit; the message says what.
@@ -93,7 +105,13 @@ def train(config, workdir):
     batches=batches,
     workdir=workdir,
     fingerprint=fingerprint,
+    profile=profile,
   )
+
+
+def main(config, workdir):
+  """The command."""
+  train(config, workdir, parse_steps(_PROFILE.value))
 
 
 def check_tokens(config, tokenizer, dataset):
@@ -127,4 +145,4 @@ def _tell(init_params, dataset, batches):
 
 if __name__ == "__main__":
   flags.adopt_module_key_flags(configured)  # so that --help shows them
-  configured.run(train)
+  configured.run(main)
