@@ -11,7 +11,8 @@ Kinds that the log writes itself:
   start  `started`: when the operating system started the process
   begin, end   of a `phase`; phases nest
   alive  every few seconds
-  stop   `how`: finished, SIGTERM, SIGINT or error; a killed run has none
+  stop   `how`: finished, SIGTERM, SIGINT, error or stalled; a killed run has
+         none
 Each of them also has the fields that `tell` was given last.
 """
 
@@ -40,6 +41,7 @@ class EventLog:
     self._process = jax.process_index() if process is None else process
     self._file = self._attempt = self._failure = None
     self._told = {}
+    self._phases = ()
     self._done = threading.Event()
     # Reentrant: a signal's handler may write while the main thread does.
     self._lock = threading.RLock()
@@ -100,6 +102,7 @@ class EventLog:
   @contextlib.contextmanager
   def phase(self, name, **fields):
     """Writes when the body begins and when it ends, be it by an error."""
+    self._phases = (*self._phases, name)
     self.write("begin", phase=name, **fields)
     try:
       yield
@@ -107,11 +110,21 @@ class EventLog:
       with contextlib.suppress(UserError):
         self.write("end", phase=name)
       raise
+    finally:
+      self._phases = self._phases[:-1]
     self.write("end", phase=name)
 
   def tell(self, **fields):
     """Adds to all later lines; nothing is written, so it costs nothing."""
     self._told = self._told | fields
+
+  @property
+  def position(self):
+    """(names of the phases, the inmost last; the step told last, or None).
+
+    It is another tuple of names after each begin and end of a phase.
+    """
+    return self._phases, self._told.get("step")
 
   @property
   def _path(self):

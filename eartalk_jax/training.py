@@ -40,6 +40,7 @@ from eartalk_jax.skips import SkipLog
 from eartalk_jax.step_log import StepLog
 from eartalk_jax.train_step import TrainState, make_init, make_step
 from eartalk_jax.utilization import Utilization
+from eartalk_jax.watchdog import Watchdog, WatchdogConfig
 
 __all__ = ["FREE", "RunConfig", "TrainState", "fit"]
 
@@ -76,6 +77,7 @@ class RunConfig:
   mesh: MeshConfig = MeshConfig()
   accumulate: int = 1
   guard: GuardConfig = GuardConfig()
+  watchdog: WatchdogConfig = WatchdogConfig()
 
   def __post_init__(self):
     counts = ("steps", "batch_size", "log_every", "save_every", "keep")
@@ -109,6 +111,7 @@ FREE = (
   "mesh",
   "guard.sigmas",
   "guard.streak",
+  "watchdog",
 )
 
 
@@ -136,7 +139,7 @@ def fit(
       step + 1, ...; `.fingerprint` is a dictionary that names their origin;
       `.batch_ids(step)`, if there is such, names the samples of all processes.
     workdir: gets checkpoints/, events.jsonl, metrics.jsonl, skipped.jsonl,
-      tensorboard/ and profile/.
+      stalls/, tensorboard/ and profile/.
     fingerprint: a dictionary of whatever else the result depends on.
     diagnose: (ema params, batch, key) -> {name: scalar}, or None.
     flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
@@ -165,6 +168,7 @@ def fit(
   work = _utilization(flops_per_step, mesh)
   with EventLog(workdir) as events, jax.set_mesh(mesh):
     with (
+      Watchdog(run.watchdog, workdir, events),
       Checkpoints(workdir, run, fingerprint) as checkpoints,
       Interruption() as interruption,
     ):
