@@ -12,8 +12,6 @@ thread then writes the manifest and deletes the steps that are too many.
 """
 
 import concurrent.futures
-import contextlib
-import math
 import shutil
 import sys
 
@@ -29,18 +27,16 @@ from eartalk_jax.checkpoint_files import (
   remove_leftovers,
   remove_old,
 )
-from eartalk_jax.config import describe, differences
-from eartalk_jax.errors import UserError
-from eartalk_jax.manifest import find_damage, write_manifest
-from eartalk_jax.resumption import check_same_run, make_directory, parse_start
-
-# Without this Orbax would store the dictionary `data` as arrays.
-_CONTEXT = ocp.Context()
-_CONTEXT.checkpointables.registry = ocp.handlers.local_registry().add(
-  ocp.handlers.JsonHandler, checkpointable_name="data"
+from eartalk_jax.checkpoint_reading import (
+  CONTEXT,
+  anywhere,
+  check_intact,
+  first_line,
+  load_items,
 )
-# Slicing a replicated array compiles a program per shape: not for small ones.
-_CONTEXT.array.saving.min_slice_bytes_for_replica_parallel = 2**22
+from eartalk_jax.errors import UserError
+from eartalk_jax.manifest import write_manifest
+from eartalk_jax.resumption import check_same_run, make_directory, parse_start
 
 
 class Checkpoints:
@@ -95,7 +91,8 @@ class Checkpoints:
     Args:
       abstract: the TrainState as `jax.ShapeDtypeStruct`.
     """
-    need = sum(math.prod(a.shape) * a.dtype.itemsize for a in _leaves(abstract))
+    leaves = jax.tree.leaves(abstract)
+    need = sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
     usage = shutil.disk_usage(self.directory)
     if usage.total and usage.free < need:
       raise UserError(
@@ -120,7 +117,7 @@ class Checkpoints:
     }
     items = {"state": state.replace(ema=None), "ema": state.ema, "data": data}
     try:
-      with _CONTEXT:
+      with CONTEXT:
         saving = ocp.save_checkpointables_async(
           self.directory / str(step), items
         )
@@ -142,7 +139,7 @@ class Checkpoints:
     if saving.exception():
       print(
         f"warning: a checkpoint could not be written to {self.directory} "
-        f"({_first_line(saving.exception())}); training goes on, and the next "
+        f"({first_line(saving.exception())}); training goes on, and the next "
         "save is tried as usual",
         file=sys.stderr,
         flush=True,
@@ -154,7 +151,7 @@ class Checkpoints:
     if saving is None:
       return
     self._cause = saving.exception()
-    if not _anywhere(self._cause is not None):
+    if not anywhere(self._cause is not None):
       self._failed = 0
       return
     self._failed += 1
@@ -164,7 +161,7 @@ class Checkpoints:
       raise self._cannot_write()
 
   def _cannot_write(self):
-    cause = self._cause and _first_line(self._cause)
+    cause = self._cause and first_line(self._cause)
     steps = committed_steps(self.directory)
     last = f"step {steps[-1]}, the last one saved" if steps else "the beginning"
     return UserError(
@@ -184,13 +181,13 @@ class Checkpoints:
       UserError: another fingerprint, another number of processes without
         consent, or a damaged checkpoint.
     """
-    _check_intact(self.source)
-    data = _load(self.source, {"data": None})["data"]
+    check_intact(self.source)
+    data = load_items(self.source, {"data": None})["data"]
     workdir, step = self.source.parents[1], int(self.source.name)
     check_same_run(data["fingerprint"], self._fingerprint, step, workdir)
     self._check_size(data)
     items = {"state": abstract.replace(ema=None), "ema": abstract.ema}
-    items = _load(self.source, items)
+    items = load_items(self.source, items)
     return items["state"].replace(ema=items["ema"])
 
   def _check_size(self, data):
@@ -210,80 +207,6 @@ class Checkpoints:
       )
 
 
-def load_ema(workdir, abstract_params=None):
-  """Reads the averaged parameters of a run, and nothing else.
-
-  Args:
-    workdir: the work directory of a run.
-    abstract_params: shapes and dtypes that the parameters must have (such as
-      `jax.eval_shape(init_params, key)`); None takes what is there.
-
-  Returns:
-    (step, params)
-
-  Raises:
-    UserError: there is no checkpoint, it is damaged, or of another model.
-  """
-  directory = checkpoints_of(workdir)
-  steps = committed_steps(directory)
-  if not steps:
-    raise UserError(f"there is no checkpoint in {directory}; train first")
-  source = directory / str(steps[-1])
-  _check_intact(source, "ema/")
-  with _read_errors(source):
-    saved = ocp.checkpointables_metadata(source).metadata["ema"]
-  abstract = jax.tree.map(_on_one_device, saved)
-  if abstract_params is not None:
-    _check_same(abstract, abstract_params, directory)
-  return steps[-1], _load(source, {"ema": abstract})["ema"]
-
-
-def read_metadata(source):
-  """What a checkpoint holds, without reading arrays.
-
-  Args:
-    source: WORKDIR/checkpoints/STEP.
-
-  Returns:
-    ({path of an array: (shape, dtype)} of ema, the same of state, data)
-  """
-
-  def describe(tree):
-    return {
-      _name(path): (leaf.shape, str(np.dtype(leaf.dtype)))
-      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-  with _read_errors(source), _CONTEXT:
-    saved = ocp.checkpointables_metadata(source).metadata
-    data = ocp.load_checkpointables(source, {"data": None})["data"]
-    return describe(saved["ema"]), describe(saved["state"]), data
-
-
-def _name(path):
-  return jax.tree_util.keystr(path, simple=True, separator="/")
-
-
-def _on_one_device(leaf):
-  sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-def _check_same(saved, wanted, directory):
-  def shapes(tree):
-    return {
-      _name(path): str(leaf.shape)
-      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-  changes = differences(shapes(saved), shapes(wanted))
-  if changes:
-    raise UserError(
-      f"{directory} holds the parameters of another model: "
-      f"{describe(changes)}; use the configuration it was trained with"
-    )
-
-
 def _agreed_latest(directory):
   """The last committed checkpoint as process 0 sees it, or None."""
   steps = committed_steps(directory)
@@ -291,59 +214,6 @@ def _agreed_latest(directory):
   if jax.process_count() > 1:
     latest = int(multihost_utils.broadcast_one_to_all(np.int32(latest)))
   return directory / str(latest) if latest >= 0 else None
-
-
-def _anywhere(flag):
-  """Whether it is true in any process."""
-  if jax.process_count() == 1:
-    return flag
-  return bool(multihost_utils.process_allgather(np.bool_(flag)).any())
-
-
-def _check_intact(source, below=""):
-  """Compares a checkpoint with its manifest, each process a part of it."""
-  part = jax.process_index(), jax.process_count()
-  damage = find_damage(source, below, *part)
-  if not _anywhere(bool(damage)):
-    return
-  others = [s for s in committed_steps(source.parent) if s < int(source.name)]
-  whole = next(
-    (s for s in others[::-1] if not find_damage(source.parent / str(s))), None
-  )
-  named = "; ".join(damage[:3]) or "seen by another process"
-  more = f" and {len(damage) - 3} more" if len(damage) > 3 else ""
-  remedy = (
-    f"to go on from step {whole}, the last one that is whole, move it away "
-    f"(mv {source} {source}.damaged) and run the same command"
-    if whole is not None
-    else "no earlier one is whole: restore it from a copy"
-  )
-  raise UserError(f"checkpoint {source} is damaged: {named}{more}; {remedy}")
-
-
-def _load(source, items):
-  with _read_errors(source), _CONTEXT:
-    return ocp.load_checkpointables(source, items)
-
-
-@contextlib.contextmanager
-def _read_errors(source):
-  try:
-    yield
-  except Exception as error:  # Orbax has no common class for its failures.
-    raise UserError(
-      f"checkpoint {source} cannot be read ({_first_line(error)}); if it is "
-      "damaged, delete that folder: the one before it is then used"
-    ) from error
-
-
-def _first_line(error):
-  lines = str(error).splitlines() or [type(error).__name__]
-  return lines[0][:200]
-
-
-def _leaves(tree):
-  return [leaf for leaf in jax.tree.leaves(tree) if hasattr(leaf, "shape")]
 
 
 def _gb(size):

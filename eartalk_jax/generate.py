@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax import files, objective
-from eartalk_jax.checkpoint import load_ema
+from eartalk_jax.checkpoint_reading import load_ema
 from eartalk_jax.config import from_config, nearest, to_dict
 from eartalk_jax.contexts import contexts
 from eartalk_jax.controls import columns

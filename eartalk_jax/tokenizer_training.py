@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax.checkpoint import load_ema
+from eartalk_jax.checkpoint_reading import load_ema
 from eartalk_jax.config import to_dict
 from eartalk_jax.counting import counting
 from eartalk_jax.models.autoencoder import Autoencoder

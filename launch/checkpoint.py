@@ -143,7 +143,7 @@ def _inspect(path, with_config):
   # Not at the top: the other commands start without JAX.
   import jax
 
-  from eartalk_jax.checkpoint import read_metadata
+  from eartalk_jax.checkpoint_reading import read_metadata
 
   jax.config.update("jax_platforms", "cpu")  # a run may have the accelerator
   problems = find_damage(path)

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from tiny import run_config, train
 
-from eartalk_jax.checkpoint import load_ema
+from eartalk_jax.checkpoint_reading import load_ema
 from eartalk_jax.metrics import read_metrics
 from eartalk_jax.sharding import MeshConfig
 

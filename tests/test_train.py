@@ -18,7 +18,7 @@ from tokens import (
 
 from configs import base
 from eartalk_jax import objective
-from eartalk_jax.checkpoint import load_ema
+from eartalk_jax.checkpoint_reading import load_ema
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
