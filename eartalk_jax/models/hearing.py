@@ -11,8 +11,8 @@ import flax.linen as nn
 
 from eartalk_jax.models.config import TalkerConfig
 
-_CONVOLUTIONS = 2
-_TAPS = 3
+CONVOLUTIONS = 2
+TAPS = 3
 # A little variance, so that what nobody would hear is not made loud.
 _EPSILON = 1e-2
 
@@ -29,9 +29,9 @@ class Hearing(nn.Module):
     # How loud somebody speaks, or how near, does not move the lips.
     level = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=_EPSILON)
     heard = level(audio).reshape(*lead, -1, cfg.audio.bins)
-    for index in range(_CONVOLUTIONS):
+    for index in range(CONVOLUTIONS):
       convolution = nn.Conv(
-        cfg.width, (_TAPS,), strides=2, dtype=cfg.dtype, name=f"conv_{index}"
+        cfg.width, (TAPS,), strides=2, dtype=cfg.dtype, name=f"conv_{index}"
       )
       heard = nn.gelu(convolution(heard))
     mix = nn.Dense(cfg.width, dtype=cfg.dtype, name="mix")

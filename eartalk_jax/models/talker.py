@@ -23,7 +23,7 @@ from eartalk_jax.models.layers import norm, sinusoids
 from eartalk_jax.models.masked_head import MaskedHead
 
 # How many patterns over the frame the conditions can weigh directly.
-_PATTERNS = 64
+PATTERNS = 64
 
 
 def _lift(x, rank):
@@ -73,9 +73,9 @@ class Talker(nn.Module):
     self.guess = nn.Dense(cfg.token_width, use_bias=False, kernel_init=zeros)
     self.backbone = Backbone(cfg)
     self.last_norm = norm()
-    self.direct = nn.Dense(_PATTERNS, dtype=dtype)
+    self.direct = nn.Dense(PATTERNS, dtype=dtype)
     self.patterns_RND = self.param(
-      "patterns", nn.initializers.normal(), (_PATTERNS, *frame_shape)
+      "patterns", nn.initializers.normal(), (PATTERNS, *frame_shape)
     )
     self.direct_norm = norm()
     self.head = _head(cfg)

@@ -1,0 +1,1 @@
+"""Ahead-of-time proof: what a compiled program needs and how fast it can be."""

@@ -1,0 +1,287 @@
+"""Parameters and FLOPs of a talker by part, in closed form.
+
+Matrix products only, two FLOPs for each multiplication, per latent frame: what
+norms, softmax and activations add is not counted. "Model" FLOPs hold the
+visible pairs of query and key alone, whatever a program computes and masks, so
+they measure the model and not the code. No recomputation either.
+
+  part         what is in it
+  embedding    tokens of frames and portrait, guess, direct path
+  conditions   audio and controls
+  projections  query, key, value and what merges the heads
+  scores       queries with keys, weights with values: window and own conditions
+  mlp          of the layers
+  modulation   adaptive norms of the layers
+  sink         the sink's own way through the layers, and attention to it
+  head         once for each draw (training), step or set (sampling)
+"""
+
+import collections
+import dataclasses
+
+from eartalk_jax.models.hearing import CONVOLUTIONS, TAPS
+from eartalk_jax.models.talker import PATTERNS
+
+PARTS = (
+  "embedding",
+  "conditions",
+  "projections",
+  "scores",
+  "mlp",
+  "modulation",
+  "sink",
+  "head",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Product:
+  """Matrix products of one shape.
+
+  Attributes:
+    part: one of PARTS.
+    inside, outside: sides of the matrix.
+    rows: vectors that go through it for each latent frame.
+    copies: matrices like it.
+    bias: whether it has one.
+    of_data: its input is data, so the backward pass needs no gradient of it.
+    weights: False where both factors are activations, or where the matrix has
+      been counted before.
+  """
+
+  part: str
+  inside: float
+  outside: float
+  rows: float
+  copies: int = 1
+  bias: bool = True
+  of_data: bool = False
+  weights: bool = True
+
+  @property
+  def flops(self):
+    return 2 * self.inside * self.outside * self.rows * self.copies
+
+  @property
+  def parameters(self):
+    one = self.inside * self.outside + self.outside * self.bias
+    return one * self.copies * self.weights
+
+
+def parameters(cfg):
+  """{part: parameters} of a TalkerConfig."""
+  counts = collections.Counter(dict.fromkeys(PARTS, 0))
+  for product in _products(cfg, 1):
+    counts[product.part] += int(product.parameters)
+  frame = cfg.tokens * cfg.width
+  counts["embedding"] += 2 * frame + cfg.width  # place, start, sink's type
+  counts["conditions"] += 2 * cfg.condition_tokens * cfg.width  # null, type
+  counts["head"] += cfg.tokens * cfg.head.width  # place
+  if cfg.head.kind == "masked":
+    counts["head"] += cfg.head.width  # unknown
+  return dict(counts)
+
+
+def forward_flops(cfg, frames, banded=False):
+  """{part: FLOPs of the forward pass per latent frame} in training.
+
+  Args:
+    cfg: TalkerConfig.
+    frames: of a clip; the first ones see fewer keys, the sink is shared.
+    banded: count all pairs that `sfa_banded` computes, hidden ones too.
+  """
+  return _sum(_products(cfg, frames, banded), lambda product: 1)
+
+
+def training_flops(cfg, frames, banded=False):
+  """{part: FLOPs per latent frame}, forward and backward, nothing twice."""
+  products = _products(cfg, frames, banded)
+  return _sum(products, lambda product: 2 if product.of_data else 3)
+
+
+def sampling_flops(cfg):
+  """{part: FLOPs of one streamed frame}, the window full, no guidance.
+
+  Of the masked head's sets, each counts its own tokens.
+  """
+  return _sum(_products(cfg), lambda product: 1)
+
+
+def _sum(products, times):
+  total = collections.Counter(dict.fromkeys(PARTS, 0))
+  for product in products:
+    total[product.part] += product.flops * times(product)
+  return dict(total)
+
+
+def _products(cfg, frames=None, banded=False):
+  """All matrix products; `frames` of a clip, or None for a streamed frame."""
+  return [
+    *_embedding(cfg, frames),
+    *_conditions(cfg, frames),
+    *_layers(cfg, frames, banded),
+    *(_flow_head if cfg.head.kind == "flow" else _masked_head)(cfg, frames),
+  ]
+
+
+def _embedding(cfg, frames):
+  d, n, c = cfg.width, cfg.tokens, cfg.token_width
+  # Once for each clip in training; a stream keeps what became of the sink.
+  per_clip = 1 / frames if frames else 0
+  sink_rows = 0 if cfg.sinkless else cfg.sinks * n * per_clip
+  flat = 2 * cfg.condition_tokens * d
+  return [
+    _Product("embedding", c, d, n, of_data=True),
+    _Product("sink", c, d, sink_rows, of_data=True, weights=False),
+    _Product("embedding", c, d, n * (per_clip or 1), of_data=True),
+    _Product("embedding", d, d, 1, of_data=True),  # noise level
+    _Product("embedding", d, c, 1, of_data=True),  # trust
+    _Product("embedding", c, c, n, bias=False),  # guess
+    _Product("embedding", flat, PATTERNS, 1),
+    _Product("embedding", PATTERNS, n * d, 1, bias=False),
+  ]
+
+
+def _conditions(cfg, frames):
+  d, audio = cfg.width, cfg.audio
+  # The portrait's own conditions come once for each clip.
+  rows = 1 + (1 / frames if frames else 0)
+  products = []
+  for control in cfg.controls:
+    products += [
+      _Product("conditions", control.size, d, rows, of_data=True),
+      _Product("conditions", d, d, rows),
+    ]
+  steps, inside = audio.features // audio.bins, audio.bins
+  for index in range(CONVOLUTIONS):
+    taps = _taps(steps)
+    steps = -(-steps // 2)
+    products += [
+      # The matrix is that of all taps; those at the margin meet no input.
+      _Product("conditions", TAPS * inside, d, 0),
+      _Product(
+        "conditions",
+        inside,
+        d,
+        rows * taps,
+        of_data=index == 0,
+        weights=False,
+      ),
+    ]
+    inside = d
+  products.append(_Product("conditions", steps * d, d, rows))
+  products.append(_Product("conditions", d, audio.tokens * d, rows))
+  return products
+
+
+def _taps(steps):
+  """Taps that meet an input, of a convolution of stride 2 that pads evenly."""
+  out = -(-steps // 2)
+  padding = max((out - 1) * 2 + TAPS - steps, 0)
+  return sum(
+    0 <= 2 * place + tap - padding // 2 < steps
+    for place in range(out)
+    for tap in range(TAPS)
+  )
+
+
+def _layers(cfg, frames, banded):
+  d, n, depth, r = cfg.width, cfg.tokens, cfg.depth, cfg.sink_rank
+  p = cfg.condition_tokens + n
+  keys, sink_rows = _visible_keys(cfg, frames, banded)
+  queries = _queries(cfg, frames, banded)
+  sinks = 0 if cfg.sinkless else cfg.sinks * n
+  products = [
+    _Product("modulation", d, r, p, depth),
+    _Product("modulation", r, 6 * d, p, depth),
+    _Product("projections", d, 3 * d, p, depth),
+    _Product("scores", d, 2 * keys, queries, depth, weights=False),
+    _Product("sink", d, 2 * sinks, queries, depth, weights=False),
+  ]
+  # The last layer makes nothing but the frame.
+  for rows, layers in ((p, depth - 1), (n, 1)):
+    products += [
+      _Product("projections", d, d, rows, layers),
+      _Product("mlp", d, 4 * d, rows, layers),
+      _Product("mlp", 4 * d, d, rows, layers),
+    ]
+  own = {"weights": False}
+  return products + [
+    _Product("sink", d, r, sink_rows, depth, **own),
+    _Product("sink", r, 6 * d, sink_rows, depth, **own),
+    # Its last layer makes keys and values only.
+    _Product("sink", d, 2 * d, sink_rows, depth, **own),
+    _Product("sink", d, 10 * d, sink_rows, depth - 1, **own),
+    _Product("sink", d, 2 * sinks, sink_rows, depth - 1, **own),
+  ]
+
+
+def _visible_keys(cfg, frames, banded):
+  """(frame and condition tokens that a query meets, sink rows per frame)."""
+  m, w, n = cfg.condition_tokens, cfg.window, cfg.tokens
+  if frames is None:
+    return m + w * n, 0
+  sink_rows = 0 if cfg.sinkless else cfg.sinks * n / frames
+  if banded:
+    blocks = w if frames <= w else 2 * w
+    return blocks * n + w * m, sink_rows
+  seen = sum(min(frame + 1, w) for frame in range(frames)) / frames
+  return m + seen * n, sink_rows
+
+
+def _queries(cfg, frames, banded):
+  """Queries per latent frame; the last chunk of the banded form is padded."""
+  p = cfg.condition_tokens + cfg.tokens
+  if not banded:
+    return p
+  return p * -(-frames // cfg.window) * cfg.window / frames
+
+
+def _stack(cfg, rows):
+  """The head's layers over the tokens of a frame, `rows` times."""
+  e, n, r, depth = cfg.head.width, cfg.tokens, cfg.head.rank, cfg.head.depth
+  return [
+    _Product("head", e, r, n * rows, depth),
+    _Product("head", r, 6 * e, n * rows, depth),
+    _Product("head", e, 3 * e, n * rows, depth),
+    _Product("head", e, e, n * rows, depth),
+    _Product("head", e, 2 * n, n * rows, depth, weights=False),
+    _Product("head", e, 4 * e, n * rows, depth),
+    _Product("head", 4 * e, e, n * rows, depth),
+  ]
+
+
+def _flow_head(cfg, frames):
+  e, n, c = cfg.head.width, cfg.tokens, cfg.token_width
+  rows = cfg.head.draws if frames else cfg.head.steps
+  return [
+    _Product("head", e, e, rows, of_data=True),  # time
+    _Product("head", e, e, rows),
+    # All draws, or steps, read the same features.
+    _Product("head", cfg.width, e, n),
+    _Product("head", c, e, n * rows, of_data=True),
+    *_stack(cfg, rows),
+    _Product("head", e, c, n * rows),
+  ]
+
+
+def _masked_head(cfg, frames):
+  head, n, c = cfg.head, cfg.tokens, cfg.token_width
+  e, f = head.width, head.denoiser_width
+  sets = 1 if frames else head.sets
+  tokens = n * (head.draws if frames else head.steps)
+  layers = head.denoiser_depth
+  return [
+    _Product("head", cfg.width, e, n),
+    _Product("head", c, e, n * sets, of_data=True),
+    *_stack(cfg, sets),
+    _Product("head", f, f, tokens, of_data=True),  # time
+    _Product("head", f, f, tokens),
+    _Product("head", e, f, n),  # all draws, or steps, read the same context
+    # The noisy tokens are taken less the backbone's guess: not only data.
+    _Product("head", c, f, tokens),
+    _Product("head", f, head.rank, tokens, layers),
+    _Product("head", head.rank, 3 * f, tokens, layers),
+    _Product("head", f, f, tokens, 2 * layers),
+    _Product("head", f, c, tokens),
+  ]

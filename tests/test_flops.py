@@ -1,0 +1,118 @@
+"""Parameters and FLOPs in closed form, against XLA and against the model."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from benchmarks.train_step import random_batch
+from configs import base, paper
+from eartalk_jax import objective
+from eartalk_jax.aot import hlo
+from eartalk_jax.config import from_config
+from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.talker import Talker
+from eartalk_jax.scaling import flops, traced
+
+# (config, frames of a clip, changes of the model)
+_SIZES = (
+  (base, 9, {"sinks": 2}),
+  (base, 3, {"width": 64, "depth": 1}),
+  (paper, 8, {"depth": 2}),
+)
+
+
+def _talker(module, changes):
+  c = module.get_config()
+  c.model.update(
+    {"width": 128, "depth": 3, "heads": 2, "window": 4, "dtype": "float32"}
+    | {"latent_shape": (16, 16, 16), "remat": False}
+    | changes
+  )
+  c.model.unroll = c.model.depth
+  c.model.head.width, c.model.head.depth, c.model.head.heads = 96, 2, 2
+  c.model.head.draws = 1
+  if c.model.head.kind == "masked":
+    c.model.head.sets, c.model.head.denoiser_width = 4, 80
+  return from_config(TalkerConfig, c.model)
+
+
+@pytest.mark.parametrize("module, frames, changes", _SIZES)
+def test_parameters_and_flops_are_those_of_the_compiled_program(
+  module, frames, changes
+):
+  cfg = _talker(module, changes)
+  model, rows = Talker(cfg), 2
+  key = jax.random.key(0)
+  params = jax.eval_shape(objective.init_params(model), key)
+  count = sum(leaf.size for leaf in jax.tree.leaves(params))
+  assert sum(flops.parameters(cfg).values()) == count
+
+  loss_fn = objective.talker_loss(model)
+
+  def loss(params, batch, key):
+    return loss_fn(params, batch, key)[0]
+
+  batch = jax.eval_shape(lambda: random_batch(cfg, rows, frames))
+  for function, form in (
+    (loss, flops.forward_flops),
+    (jax.value_and_grad(loss), flops.training_flops),
+  ):
+    compiled = jax.jit(function).lower(params, batch, key).compile()
+    exact = hlo.analyse(compiled.as_text(), 1).flops
+    closed = sum(form(cfg, frames, banded=True).values()) * rows * frames
+    assert closed == pytest.approx(exact, rel=0.01)
+    # Dead products and the margins of convolutions are in the trace.
+    assert traced.flops(function, params, batch, key) == pytest.approx(
+      exact, rel=0.02
+    )
+
+
+def test_only_scores_grow_with_the_pairs_that_a_program_masks():
+  cfg = _talker(base, {})
+  visible = flops.forward_flops(cfg, 8)
+  banded = flops.forward_flops(cfg, 8, banded=True)
+  grown = {part for part in flops.PARTS if banded[part] > visible[part]}
+  assert grown == {"scores"}
+  n, m, w = cfg.tokens, cfg.condition_tokens, cfg.window
+  seen = m + n * (1 + 2 + 3 + 4 * 5) / 8  # frames 0, 1, 2 see fewer
+  ratio = (2 * w * n + w * m) / seen
+  assert banded["scores"] / visible["scores"] == pytest.approx(ratio)
+
+
+def test_a_streamed_frame_pays_for_every_step_of_its_head():
+  cfg = _talker(base, {})
+  training = flops.forward_flops(cfg, 100)
+  sampling = flops.sampling_flops(cfg)
+  ratio = cfg.head.steps / cfg.head.draws
+  assert sampling["head"] / training["head"] == pytest.approx(ratio, rel=0.1)
+  # Its conditions do not repeat the portrait's, its window is full.
+  assert sampling["conditions"] < training["conditions"]
+  assert sampling["scores"] > training["scores"]
+
+
+def test_the_trace_counts_loops_branches_and_recomputed_parts():
+  x = jnp.ones((8, 8))
+  once = 2 * 8**3
+
+  def looped(x):
+    return jax.lax.scan(lambda c, _: (c @ c, None), x, None, length=5)[0]
+
+  def branched(x):
+    return jax.lax.cond(x[0, 0] > 0, lambda x: x @ x @ x, lambda x: x, x)
+
+  assert traced.flops(looped, x) == 5 * once
+  assert traced.flops(branched, x) == 2 * once
+
+  def again(x):
+    return jax.checkpoint(lambda x: jnp.sin(x @ x) @ x)(x).sum()
+
+  forward = traced.flops(again, x)
+  assert forward == 2 * once
+  # Backward makes four products, and the first one again.
+  assert traced.flops(jax.grad(again), x) == forward + 5 * once
+
+  def endless(x):
+    return jax.lax.while_loop(lambda x: x[0, 0] > 0, lambda x: x @ x, x)
+
+  with pytest.raises(ValueError, match="fixed number of turns"):
+    traced.flops(endless, x)
