@@ -126,7 +126,7 @@ def _stories(events):
       stories[-1].append(event)
   kept, finished = [], False
   for story in stories:
-    ends = story[-1].get("how") == "finished"
+    ends = _how(story) == "finished"
     idle = not any(event.get("phase") == "step" for event in story)
     if not (finished and ends and idle):
       kept.append(story)
@@ -141,8 +141,13 @@ def _attempt(story):
     end=max(event["time"] for event in story),
     first=steps[0] if steps else None,
     last=max(steps) if steps else None,
-    how=story[-1].get("how", "running"),
+    how=_how(story),
   )
+
+
+def _how(story):
+  ends = [event["how"] for event in story if event["kind"] == "stop"]
+  return ends[-1] if ends else "running"
 
 
 def _intervals(story, attempt):

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eartalk_jax import files
+from eartalk_jax.checkpoint_files import checkpoints_of, committed_steps
 from eartalk_jax.events import read_events
 from eartalk_jax.goodput import goodput
 from launch import cli
@@ -51,9 +52,7 @@ def _unsaved(found, workdir):
   last = found.attempts[-1]
   if last.last is None:
     return 0
-  marks = pathlib.Path(workdir, "checkpoints").glob("*/commit_success.txt")
-  names = (mark.parent.name for mark in marks)
-  saved = max((int(name) for name in names if name.isdigit()), default=0)
+  saved = max(committed_steps(checkpoints_of(workdir)), default=0)
   return max(last.last - max(saved, last.first), 0)
 
 
