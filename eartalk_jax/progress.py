@@ -14,6 +14,7 @@ from rich.progress import (
 )
 
 from eartalk_jax.counting import clock
+from eartalk_jax.interruption import phase
 
 # Longest silence, in seconds, when the output is not a terminal.
 QUIET = 5.0
@@ -89,7 +90,7 @@ def working(name):
     disable=not console.is_terminal,
   )
   bar.add_task(name, total=None)
-  with bar, _telling(name, console, began):
+  with bar, phase(name), _telling(name, console, began):
     yield notes
   text = f"{name}: {time.monotonic() - began:.1f} s"
   if notes:

@@ -102,7 +102,7 @@ def make_directory(path):
     path.mkdir(parents=True, exist_ok=True)
     probe = path / ".writable"
     probe.touch()
-    probe.unlink()
+    probe.unlink(missing_ok=True)  # another process may have been faster
   except OSError as error:
     raise UserError(
       f"cannot write to {path}: {error.strerror}; choose another --workdir"

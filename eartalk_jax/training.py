@@ -19,11 +19,13 @@ from eartalk_jax.compilation import (
   use_compile_cache,
 )
 from eartalk_jax.config import to_dict
+from eartalk_jax.distributed import wait_for_all
 from eartalk_jax.errors import UserError
 from eartalk_jax.events import EventLog
 from eartalk_jax.guard import GuardConfig
-from eartalk_jax.interruption import Interruption
+from eartalk_jax.interruption import listening
 from eartalk_jax.metrics import MetricWriter
+from eartalk_jax.missed import tell_missed
 from eartalk_jax.optimizer import OptimizerConfig
 from eartalk_jax.profiling import Profile
 from eartalk_jax.progress import StepProgress, working
@@ -166,12 +168,17 @@ def fit(
     )
   init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
   work = _utilization(flops_per_step, mesh)
-  with EventLog(workdir) as events, jax.set_mesh(mesh):
+  with (
+    EventLog(workdir) as events,
+    jax.set_mesh(mesh),
+    listening() as interruption,
+  ):
     with (
       Watchdog(run.watchdog, workdir, events),
       Checkpoints(workdir, run, fingerprint) as checkpoints,
-      Interruption() as interruption,
+      interruption.training(events.write),
     ):
+      tell_missed(workdir, checkpoints.source)
       init = make_init(run, init_params)
       begun = _begin(init, init_key, mesh, rules, checkpoints, events)
       step = int(begun.step)
@@ -221,7 +228,9 @@ def _begin(init, key, mesh, rules, checkpoints, events):
   if checkpoints.source is None:
     with working("initialising"), events.phase("initialise"):
       # One jitted call: moments made outside of it would be replicated.
-      return jax.block_until_ready(jax.jit(init, out_shardings=shardings)(key))
+      init = jax.jit(init, out_shardings=shardings).lower(key).compile()
+      wait_for_all("compiling")
+      return jax.block_until_ready(init(key))
   abstract = jax.tree.map(
     lambda leaf, sharding: jax.ShapeDtypeStruct(
       leaf.shape, leaf.dtype, sharding=sharding
@@ -243,6 +252,7 @@ def _steps(run, state, functions, batches, keys, log, trace):
       batch = next(stream)
     with log.aside("compile"), counting_cache() as cache:
       step_fn, diagnose = _compile(*functions, state, batch, keys)
+    wait_for_all("compiling")
     log.events.write("compiled", cache=dict(cache))
     notes.append(cache_text(cache))
   log.begin()

@@ -6,7 +6,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from eartalk_jax.config import nearest
+from eartalk_jax.distributed import find_membership, join
 from eartalk_jax.errors import UserError
+from eartalk_jax.interruption import listening, phase
 from launch import cli
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -16,6 +18,30 @@ _CONFIG = config_flags.DEFINE_config_file(
 )
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Directory of the run; give it again to continue."
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "HOST:PORT of process 0 and a free port there, where several processes meet; "
+  "the same for all of them.",
+)
+_PROCESSES = flags.DEFINE_integer(
+  "processes", None, "How many processes train together.", lower_bound=1
+)
+_PROCESS = flags.DEFINE_integer(
+  "process", None, "Which of them this one is, from 0.", lower_bound=0
+)
+_DISTRIBUTED = flags.DEFINE_boolean(
+  "distributed",
+  None,
+  "Ask the cluster (TPU pod, GKE, SLURM, Open MPI) for what the three flags "
+  "before do not say; --nodistributed trains here alone, whatever it says.",
+)
+_JOIN_TIMEOUT = flags.DEFINE_float(
+  "join_timeout",
+  300.0,
+  "Seconds that the other processes have to come.",
+  lower_bound=1.0,
 )
 
 
@@ -27,9 +53,26 @@ def run(main):
     logging.set_verbosity(logging.FATAL)
     if len(argv) > 1:
       raise UserError(f"unexpected argument {argv[1]!r}; see --help")
+    _join()
     return main(_CONFIG.value, _WORKDIR.value)
 
   cli.run(lambda: app.run(call, flags_parser=_parse))
+
+
+def _join():
+  """Becomes one of several processes, if that is what the flags say."""
+  timeout = _JOIN_TIMEOUT.value
+  member = find_membership(
+    _COORDINATOR.value,
+    _PROCESSES.value,
+    _PROCESS.value,
+    _DISTRIBUTED.value,
+    timeout,
+  )
+  if member is not None:
+    with phase("meeting the other processes"), listening() as listener:
+      join(member, timeout)
+      listener.join()
 
 
 def _parse(argv):

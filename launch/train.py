@@ -21,6 +21,7 @@ from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.preflight import preflight
 from eartalk_jax.profiling import parse_steps
 from eartalk_jax.resumption import claim_workdir
 from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
@@ -84,6 +85,7 @@ def train(config, workdir, profile=None):
     "model": to_dict(config.model),
     "tokenizer": tokenizer.fingerprint,
   }
+  preflight(config, workdir, batches.fingerprint)
   if jax.process_index() == 0:
     resolved = to_dict(config) | {
       "categories": dataset.manifest["categories"],

@@ -21,6 +21,7 @@ from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import TokenizerConfig
+from eartalk_jax.preflight import preflight
 from eartalk_jax.resumption import claim_workdir
 from eartalk_jax.scores import psnr
 from eartalk_jax.tokenizer_training import ObjectiveConfig, train_tokenizer
@@ -77,6 +78,7 @@ def train(config, workdir):
     jax.process_index(),
     jax.process_count(),
   )
+  preflight(config, workdir, batches.fingerprint)
   if jax.process_index() == 0:
     claim_workdir(workdir, to_dict(config), _FREE)
   tokenizer = train_tokenizer(

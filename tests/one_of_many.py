@@ -1,28 +1,50 @@
-"""One process of several: python one_of_many.py PORT RANK COUNT WORKDIR."""
+"""One process of several: python one_of_many.py PORT RANK COUNT WORKDIR [OPT].
+
+Options: slow leaves a killer some time; resize goes on with another count.
+"""
 
 import sys
+import time
 
 import jax
 
-port, rank, count, workdir = sys.argv[1:]
+from eartalk_jax.distributed import Membership, join
+from eartalk_jax.interruption import listening
+from launch import cli
+
+port, rank, count, workdir, *options = sys.argv[1:]
+# Four devices in all, however many processes there are.
 jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_num_cpu_devices", 2)
-jax.distributed.initialize(f"localhost:{port}", int(count), int(rank))
-
-from tiny import Batches, run_config, train  # noqa: E402
-
-from eartalk_jax.sharding import MeshConfig  # noqa: E402
+jax.config.update("jax_num_cpu_devices", 4 // int(count))
 
 
-class Part(Batches):
-  """The rows of this process."""
+def main():
+  join(Membership(f"localhost:{port}", int(count), int(rank)), 60)
+  with listening() as listener:
+    listener.join()
+  from tiny import Batches, run_config, train
 
-  def batch(self, step):
-    rows = self.rows // jax.process_count()
-    first = jax.process_index() * rows
-    whole = super().batch(step)
-    return {name: a[first : first + rows] for name, a in whole.items()}
+  from eartalk_jax.sharding import MeshConfig
+
+  class Part(Batches):
+    """The rows of this process."""
+
+    def batch(self, step):
+      rows = self.rows // jax.process_count()
+      first = jax.process_index() * rows
+      whole = super().batch(step)
+      return {name: a[first : first + rows] for name, a in whole.items()}
+
+    def iterate(self, step):
+      for batch in super().iterate(step):
+        time.sleep(0.1 * ("slow" in options))
+        yield batch
+
+  settings = {"steps": 80, "save_every": 50} if "slow" in options else {}
+  run = run_config(
+    mesh=MeshConfig(-1, 2, 1), allow_resize="resize" in options, **settings
+  )
+  train(workdir, run, batches=Part())
 
 
-run = run_config(mesh=MeshConfig(-1, 2, 1), allow_resize=True)
-train(workdir, run, batches=Part())
+cli.run(main)

@@ -1,11 +1,14 @@
-"""Several processes train one model, and go on where one process stopped."""
+"""Several processes train one model, stop together and take over."""
 
 import os
 import pathlib
+import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 
 import numpy as np
 from tiny import run_config, train
@@ -17,34 +20,57 @@ from eartalk_jax.sharding import MeshConfig
 TESTS = pathlib.Path(__file__).parent
 
 
-def run_processes(count, workdir):
+def free_port():
   with socket.socket() as free:
     free.bind(("localhost", 0))
-    port = free.getsockname()[1]
-  running = [
+    return free.getsockname()[1]
+
+
+def start(commands, cwd, **environment):
+  """Starts processes that see tests and project."""
+  paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
+  cache = {
+    "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".jax_cache"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+  }
+  return [
     subprocess.Popen(
-      [
-        sys.executable,
-        "one_of_many.py",
-        str(port),
-        str(i),
-        str(count),
-        workdir,
-      ],
-      cwd=TESTS,
-      env=os.environ | {"PYTHONPATH": str(TESTS.parent)},
+      [sys.executable, *map(str, command)],
+      cwd=cwd,
+      env=os.environ | {"PYTHONPATH": paths} | cache | environment,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       text=True,
     )
-    for i in range(count)
+    for command in commands
   ]
+
+
+def finish(running, meanwhile=lambda: None):
+  """[(exit status, output)] of processes."""
   try:
-    outputs = [process.communicate(timeout=240)[0] for process in running]
+    meanwhile()
+    outputs = [process.communicate(timeout=300)[0] for process in running]
   finally:
     for process in running:
       process.kill()
-  assert [process.returncode for process in running] == [0] * count, outputs
+  return [(p.returncode, o) for p, o in zip(running, outputs, strict=True)]
+
+
+def start_many(count, workdir, *options):
+  port = free_port()
+  return start(
+    [
+      ["one_of_many.py", port, rank, count, workdir, *options]
+      for rank in range(count)
+    ],
+    TESTS,
+  )
+
+
+def run_processes(count, workdir, *options):
+  ended = finish(start_many(count, workdir, *options))
+  assert [status for status, _ in ended] == [0] * count, ended
 
 
 def losses(workdir):
@@ -61,5 +87,36 @@ def test_two_processes_give_the_losses_of_one_and_take_over(tmp_path):
   # Back to step 10, saved by one process: two go on from there.
   shutil.rmtree(one / "checkpoints" / "12")
   expected = losses(one)
-  run_processes(2, one)
+  run_processes(2, one, "resize")
   np.testing.assert_allclose(losses(one), expected, rtol=1e-5)
+
+
+def test_four_processes_stop_together_and_two_take_over(tmp_path):
+  """SIGTERM to one of them: all save the same step and say so."""
+  workdir = tmp_path / "run"
+  running = start_many(4, workdir, "slow")
+
+  def stop_one():
+    while not (workdir / "metrics.jsonl").exists() or not losses(workdir):
+      assert all(p.poll() is None for p in running), finish(running)
+      time.sleep(0.05)
+    running[2].send_signal(signal.SIGTERM)
+
+  ended = finish(running, stop_one)
+  assert [status for status, _ in ended] == [143] * 4, ended
+  said = [re.search(r"saved step (\d+)", output) for _, output in ended]
+  assert len({match[1] for match in said}) == 1, ended
+  step = int(said[0][1])
+  assert load_ema(workdir)[0] == step
+  assert all("served: SIGTERM" in output for _, output in ended)
+  assert "on process 2" in ended[0][1] and "on process" not in ended[2][1]
+
+  whole = tmp_path / "whole"
+  train(whole, run_config(steps=STEPS, save_every=50))
+  run_processes(2, workdir, "slow", "resize")
+  np.testing.assert_allclose(losses(workdir), losses(whole), rtol=1e-5)
+  assert load_ema(workdir)[0] == STEPS
+
+
+# As in one_of_many.py.
+STEPS = 80
