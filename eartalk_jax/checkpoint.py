@@ -194,14 +194,14 @@ class Checkpoints:
     saved, now = data["processes"], jax.process_count()
     if saved != now and not self._run.allow_resize:
       raise UserError(
-        f"{self.source} was saved by {saved} processes and this run has {now}; "
-        "the same batches will follow and only rounding differs: if that is "
-        "what you want, set config.run.allow_resize=True"
+        f"{self.source} was saved with processes={saved} and this run has "
+        f"{now}; the same batches will follow and only rounding differs: if "
+        "that is what you want, set config.run.allow_resize=True"
       )
     mesh = dict(jax.sharding.get_mesh().shape)
     if jax.process_index() == 0 and (saved, data["mesh"]) != (now, mesh):
       print(
-        f"step {data['step']} was saved by {saved} processes on the mesh "
+        f"step {data['step']} was saved with processes={saved} on the mesh "
         f"{_mesh(data['mesh'])}; going on with {now} on {_mesh(mesh)}",
         flush=True,
       )

@@ -147,5 +147,6 @@ def _read_errors(source):
 
 def first_line(error):
   """What fits into a message of one line."""
-  lines = str(error).splitlines() or [type(error).__name__]
-  return lines[0][:200]
+  line = (str(error).splitlines() or [type(error).__name__])[0]
+  # What happened comes first, and why comes last.
+  return line if len(line) <= 240 else f"{line[:80]} ... {line[-150:]}"

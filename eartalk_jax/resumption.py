@@ -16,7 +16,7 @@ from eartalk_jax.checkpoint_files import (
   checkpoints_of,
   committed_steps,
 )
-from eartalk_jax.config import describe, differences, flatten, from_config
+from eartalk_jax.config import describe, differences, from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import write_json
 from eartalk_jax.optimizer import OptimizerConfig, learning_rate
@@ -111,15 +111,7 @@ def make_directory(path):
 
 def _rates(config, step):
   """The learning rate of each of the first `step` steps, as configured."""
-  run = flatten(config["run"])
-  prefix = "optimizer."
-  optimizer = from_config(
-    OptimizerConfig,
-    {
-      name.removeprefix(prefix): value
-      for name, value in run.items()
-      if name.startswith(prefix)
-    },
-  )
+  run = config["run"]
+  optimizer = from_config(OptimizerConfig, run["optimizer"])
   rate = learning_rate(optimizer, run["steps"])
   return np.asarray(rate(jnp.arange(step)))

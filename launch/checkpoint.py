@@ -162,7 +162,7 @@ def _inspect(path, with_config):
     f"state             {_count(state):,} numbers: step, parameters, moments",
     f"on disk           {size_of(path) / 2**20:.1f} MiB",
     f"data position     {data['step']} batches of {run['run']['batch_size']}",
-    f"saved by          {data['processes']} processes on the mesh {mesh}",
+    f"saved with        processes={data['processes']} on the mesh {mesh}",
     f"fingerprint       {sha256_of_json(run)[:16]}",
     *(f"  {name:<16}{sha256_of_json(part)[:16]}" for name, part in run.items()),
     sep="\n",

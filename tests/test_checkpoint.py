@@ -13,7 +13,6 @@ import time
 import jax
 import numpy as np
 import pytest
-from orbax.checkpoint import v1 as ocp
 from slow_run import config
 from tiny import Batches, init_params, run_config, train
 
@@ -142,18 +141,6 @@ def test_a_config_may_change_until_there_is_a_checkpoint(tmp_path):
     claim_workdir(tmp_path, {"model": {"width": 3}, "place": "b"})
 
 
-def test_saves_that_fail_in_a_row_stop_the_run(tmp_path, monkeypatch):
-  class Failed:
-    def result(self):
-      raise ValueError("RESOURCE_EXHAUSTED: no space\nand much more")
-
-  monkeypatch.setattr(ocp, "save_checkpointables_async", lambda *args: Failed())
-  with pytest.raises(UserError, match=r"RESOURCE_EXHAUSTED: no space; 2 in a"):
-    train(tmp_path, run_config(steps=40, max_failed_saves=2))
-  # Found out at the next save, not at the end.
-  assert read_metrics(tmp_path)[-1]["step"] == 14
-
-
 def test_saving_leaves_no_threads(tmp_path):
   before = threading.active_count()
   train(tmp_path, run_config(steps=20, save_every=1))
@@ -167,7 +154,9 @@ def test_another_number_of_processes_needs_consent(tmp_path, capsys):
   (saved / "manifest.json").unlink()
   path = saved / "data" / "data.json"
   path.write_text(json.dumps(json.loads(path.read_text()) | {"processes": 4}))
-  with pytest.raises(UserError, match="by 4 processes and .*allow_resize=T"):
+  with pytest.raises(UserError, match="with processes=4 and .*allow_resize=T"):
     train(tmp_path)
   assert_bitwise(train(tmp_path, run_config(allow_resize=True)), whole)
-  assert "saved by 4 processes on the mesh data 8 x" in capsys.readouterr().out
+  assert (
+    "saved with processes=4 on the mesh data 8 x" in capsys.readouterr().out
+  )

@@ -74,7 +74,7 @@ def test_devices_may_come_and_go_within_a_run(tmp_path, capsys):
     losses(tmp_path / "parts"), losses(tmp_path / "whole"), rtol=1e-5
   )
   out = capsys.readouterr().out
-  assert "1 processes on the mesh data 8 x fsdp 1" in out
+  assert "processes=1 on the mesh data 8 x fsdp 1" in out
   assert "going on with 1 on data 2 x fsdp 2" in out
 
 
