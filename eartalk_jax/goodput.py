@@ -45,7 +45,8 @@ class Attempt:
   Attributes:
     begin, end: seconds since 1970; the end of a killed one is its last event.
     first, last: steps done before it, and the last step that it began.
-    how: finished, SIGTERM, SIGINT, error, killed, or running: no last line.
+    how: finished, SIGTERM, SIGINT, error, stalled, killed, or running: there
+      is no last line, and no later attempt.
     wasted: steps that a later attempt had to do again.
   """
 

@@ -30,8 +30,8 @@ class Utilization:
   def text(self):
     """Numerator and denominator with their sources, as one line."""
     text = (
-      f"{self.flops_per_step:.4g} model FLOPs a step (multiply-adds count two; "
-      "what is computed again does not count) on "
+      f"{self.flops_per_step:.4g} model FLOPs a step (of matrix products, two "
+      "for a multiply-add, nothing counted twice that is computed again) on "
       f"{self.devices} x {self.device_kind}"
     )
     chip = hardware.chip(self.device_kind)

@@ -24,6 +24,7 @@ from eartalk_jax.models.talker import Talker
 from eartalk_jax.preflight import preflight
 from eartalk_jax.profiling import parse_steps
 from eartalk_jax.resumption import claim_workdir
+from eartalk_jax.scaling.flops import training_flops
 from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
 from eartalk_jax.training import FREE, RunConfig, fit
 from launch import configured
@@ -98,7 +99,8 @@ def train(config, workdir, profile=None):
     save_tokenizer(f"{workdir}/tokenizer", tokenizer)
   model = Talker(config.model)
   init_params = objective.init_params(model)
-  _tell(init_params, dataset, batches)
+  flops = flops_per_step(config)
+  _tell(init_params, dataset, batches, flops)
   fit(
     config.run,
     init_params=init_params,
@@ -107,6 +109,7 @@ def train(config, workdir, profile=None):
     batches=batches,
     workdir=workdir,
     fingerprint=fingerprint,
+    flops_per_step=sum(flops.values()),
     profile=profile,
   )
 
@@ -114,6 +117,13 @@ def train(config, workdir, profile=None):
 def main(config, workdir):
   """The command."""
   train(config, workdir, parse_steps(_PROFILE.value))
+
+
+def flops_per_step(config):
+  """{part: model FLOPs of a step of all devices together}."""
+  frames = config.run.batch_size * config.data.frames
+  per_frame = training_flops(config.model, config.data.frames)
+  return {part: frames * flops for part, flops in per_frame.items()}
 
 
 def check_tokens(config, tokenizer, dataset):
@@ -133,7 +143,7 @@ def check_tokens(config, tokenizer, dataset):
     )
 
 
-def _tell(init_params, dataset, batches):
+def _tell(init_params, dataset, batches, flops):
   shapes = jax.eval_shape(init_params, jax.random.key(0))
   count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
   short = f", {batches.skipped} too short" if batches.skipped else ""
@@ -143,6 +153,9 @@ def _tell(init_params, dataset, batches):
     f"{len(dataset.source)} clips{short}",
     flush=True,
   )
+  whole = sum(flops.values())
+  parts = ", ".join(f"{part} {n / whole:.0%}" for part, n in flops.items() if n)
+  print(f"model FLOPs: {parts}", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from tokens import (
   write_tokens,
 )
 
+from benchmarks.train_step import random_batch
 from configs import base
 from eartalk_jax import objective
 from eartalk_jax.checkpoint_reading import load_ema
@@ -24,8 +25,9 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.scaling import traced
 from eartalk_jax.tokenizer import load_tokenizer
-from launch.train import train
+from launch.train import TrainConfig, flops_per_step, train
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +82,7 @@ def test_a_run_leaves_all_that_inference_needs(root, tmp_path):
   assert [line["step"] for line in lines] == [1, 2, 3, 4]
   diagnosed = {name for name in lines[1] if name not in lines[0]}
   assert diagnosed and diagnosed <= set(lines[3])
+  assert all(line["flops_per_second_per_device"] > 0 for line in lines)
 
   train(config, tmp_path)  # finished: returns at once
   config.run.log_every = 2  # may change
@@ -87,6 +90,20 @@ def test_a_run_leaves_all_that_inference_needs(root, tmp_path):
   config.model.window = 2
   with pytest.raises(UserError, match="model.window was 3 and is now 2"):
     train(config, tmp_path)
+
+
+def test_the_flops_of_a_step_are_those_of_its_whole_batch(root):
+  config = from_config(TrainConfig, tiny_config(root))
+  model = Talker(config.model)
+  key = jax.random.key(0)
+  params = jax.eval_shape(objective.init_params(model), key)
+  rows, frames = config.run.batch_size, config.data.frames
+  batch = jax.eval_shape(lambda: random_batch(config.model, rows, frames))
+  gradient = jax.value_and_grad(objective.talker_loss(model), has_aux=True)
+  traced_flops = traced.flops(gradient, params, batch, key)
+  counted = sum(flops_per_step(config).values())
+  # The program also computes the pairs of the band that are hidden.
+  assert 0.6 * traced_flops < counted <= traced_flops
 
 
 def test_what_does_not_belong_together_is_refused(root, tmp_path):
