@@ -19,6 +19,7 @@ from eartalk_jax.controls import columns
 from eartalk_jax.models import sfa
 from eartalk_jax.models.backbone import band
 from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.sfa_banded import banded as banded_form
 from eartalk_jax.models.talker import Talker
 
 
@@ -86,7 +87,7 @@ def attention_row(cfg, frames):
     gradient = jax.grad(total)
     return seconds(jax.jit(gradient), q, repeats=5)
 
-  banded, dense = timed(sfa.banded), timed(sfa.dense)
+  banded, dense = timed(banded_form), timed(sfa.dense)
   print(
     f"attention, {frames:3d} frames: banded {banded * 1e3:6.1f} ms, "
     f"dense {dense * 1e3:6.1f} ms, ratio {dense / banded:4.1f}"

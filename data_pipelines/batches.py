@@ -1,9 +1,10 @@
 """Batches for the talker: which clip, which window, what is left out.
 
 Sample number n of a run is a pure function of (seed, n): epoch by epoch every
-clip once, in a new order. Batch k holds the samples k*B .. k*B + B-1, and the
-process p of P its p-th part, so neither the number of processes nor threads
-changes what is learned from. The position is the step: an integer.
+clip once, in a new order. Batch k holds the samples k*B .. k*B + B-1, of which
+a process makes the rows that its devices need, so neither the number of
+processes nor threads changes what is learned from. The position is the step:
+an integer.
 
 Dimension key: B batch, T frames, S sink frames, K width of a control, F audio
 features, h, w, C latent grid and channels, A mel steps in a frame.
@@ -62,8 +63,7 @@ class TalkerBatches:
     audio,
     global_batch,
     seed,
-    process_index=0,
-    process_count=1,
+    rows=None,
     sinks=1,
   ):
     """Reads no record yet.
@@ -75,19 +75,14 @@ class TalkerBatches:
       audio: past, ahead, steps, bins, drop: the model's audio.
       global_batch: samples in a batch, over all processes.
       seed: of order, windows, sinks and dropping.
-      process_index: which part of every batch is made here.
-      process_count: how many parts there are.
+      rows: numbers of the rows of every batch that are made here
+        (`sharding.local_rows`); all by default.
       sinks: S, sink frames of a sample.
 
     Raises:
       UserError: the dataset has no such control, other sizes, or no clip that
-        is long enough; or the batch cannot be divided.
+        is long enough.
     """
-    if global_batch % process_count:
-      raise UserError(
-        f"config: batch_size {global_batch} is not a multiple of the "
-        f"{process_count} processes"
-      )
     for control in controls:
       _check_control(dataset, control)
     _check_audio(dataset, audio)
@@ -104,8 +99,7 @@ class TalkerBatches:
       "audio": to_dict(audio),
     }
     self._data, self._batch = data, global_batch
-    self._rows = global_batch // process_count
-    self._offset = process_index * self._rows
+    self._rows = list(range(global_batch)) if rows is None else rows
     self._samples = (
       grain.MapDataset.source(_Clips(_reader(dataset), clips))
       .seed(seed)
@@ -122,18 +116,18 @@ class TalkerBatches:
     "given_BT" bool}}, "sink_controls": {name: {"value_BK" float32,
     "given_B" bool}}}, with the rows of this process.
     """
-    rows = _Rows(self._samples, self._batch, self._rows, self._offset)
+    rows = _Rows(self._samples, self._batch, self._rows)
     options = grain.ReadOptions(
       num_threads=self._data.threads,
       prefetch_buffer_size=self._data.prefetch,
     )
-    batches = grain.MapDataset.source(rows).batch(self._rows)
+    batches = grain.MapDataset.source(rows).batch(len(self._rows))
     yield from batches[start_step:].to_iter_dataset(options)
 
   def sample_ids(self, step):
     """Names of this process's samples at a step: (clip id, first frame)."""
-    first = step * self._batch + self._offset
-    return [self._samples[first + row][0] for row in range(self._rows)]
+    first = step * self._batch
+    return [self._samples[first + row][0] for row in self._rows]
 
   def batch_ids(self, step):
     """Names of all samples at a step, whichever process makes them."""
@@ -155,18 +149,17 @@ class _Clips:
 
 
 class _Rows:
-  """This process's part of every batch, one after another."""
+  """The rows of every batch that are made here, one after another."""
 
-  def __init__(self, samples, batch, rows, offset):
-    self._samples, self._batch = samples, batch
-    self._rows, self._offset = rows, offset
+  def __init__(self, samples, batch, rows):
+    self._samples, self._batch, self._rows = samples, batch, rows
 
   def __len__(self):
-    return len(self._samples) // self._batch * self._rows
+    return len(self._samples) // self._batch * len(self._rows)
 
   def __getitem__(self, index):
-    step, row = divmod(index, self._rows)
-    return self._samples[step * self._batch + self._offset + row][1]
+    step, row = divmod(index, len(self._rows))
+    return self._samples[step * self._batch + self._rows[row]][1]
 
 
 def _reader(dataset):

@@ -5,7 +5,8 @@
 Time runs from noise to data as in `flow`, the schedule is the cosine one
 (arXiv 2102.09672) and the network predicts the noise.
 
-Dimension key: B frames, N tokens, c numbers in a token, R noise draws.
+Dimension key: B frames of as many streams, N tokens, c numbers in a token,
+R noise draws; leading ... is that of frames, [B T] in training.
 """
 
 import jax
@@ -22,33 +23,30 @@ def signal(time):
   return jnp.sin(jnp.pi / 2 * time)
 
 
-def _interpolate(x_BNc, noise_BNc, time_B):
-  angle_B11 = jnp.pi / 2 * time_B[:, None, None]
-  return jnp.sin(angle_B11) * x_BNc + jnp.cos(angle_B11) * noise_BNc
+def _interpolate(x, noise, time):
+  angle = jnp.pi / 2 * time[..., None, None]
+  return jnp.sin(angle) * x + jnp.cos(angle) * noise
 
 
-def loss(predict, x_BNc, key, draws):
+def loss(predict, x, key, draws):
   """Mean squared error of a network that predicts the noise.
 
   Args:
-    predict: (noisy_BNc, time_B) -> noise_BNc, called on R*B frames, the draws
-      of all frames after each other.
-    x_BNc: the data.
+    predict: (noisy [R, ..., N, c], time [R, ...]) -> noise [R, ..., N, c].
+    x: the data, [..., N, c].
     key: randomness of noise and time.
     draws: R.
 
   Returns:
-    [B], one error for each frame.
+    [...], one error for each frame.
   """
   time_key, noise_key = jax.random.split(key)
-  x_BNc = jnp.tile(x_BNc, (draws, 1, 1))
-  time_B = jax.random.uniform(
-    time_key, x_BNc.shape[:1], minval=_FIRST_TIME, maxval=1.0
+  time = jax.random.uniform(
+    time_key, (draws, *x.shape[:-2]), minval=_FIRST_TIME, maxval=1.0
   )
-  noise_BNc = jax.random.normal(noise_key, x_BNc.shape)
-  error_BNc = predict(_interpolate(x_BNc, noise_BNc, time_B), time_B)
-  error_B = jnp.square(error_BNc - noise_BNc).mean(axis=(1, 2))
-  return error_B.reshape(draws, -1).mean(axis=0)
+  noise = jax.random.normal(noise_key, (draws, *x.shape))
+  error = predict(_interpolate(x[None], noise, time), time) - noise
+  return jnp.square(error).mean(axis=(0, -2, -1))
 
 
 def _posterior(times):

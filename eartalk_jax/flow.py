@@ -12,7 +12,8 @@ of x in x_t gives it away: at the usual times a network learns to clean what it
 sees and never needs its conditions. `shift` moves times towards noise, as image
 models do when pictures grow (Esser et al., 2403.03206).
 
-Dimension key: B frames, N tokens, c numbers in a token, R noise draws.
+Dimension key: N tokens, c numbers in a token, R noise draws; leading ... is
+that of frames, [B T] in training and [B] in a stream.
 """
 
 import jax
@@ -38,34 +39,33 @@ def signal(time):
   return time
 
 
-def interpolate(x_BNc, noise_BNc, time_B):
-  """The point x_t of the line at `time_B`."""
-  time_B11 = time_B[:, None, None]
-  return (1 - time_B11) * noise_BNc + time_B11 * x_BNc
+def interpolate(x, noise, time):
+  """The point x_t of the line at `time` [...], between [..., N, c]."""
+  time = time[..., None, None]
+  return (1 - time) * noise + time * x
 
 
-def loss(denoise, x_BNc, key, draws, shift):
+def loss(denoise, x, key, draws, shift):
   """Flow-matching loss of a network that predicts data.
 
   Args:
-    denoise: (noisy_BNc, time_B) -> clean_BNc, called on R*B frames, the draws
-      of all frames after each other.
-    x_BNc: the data.
+    denoise: (noisy [R, ..., N, c], time [R, ...]) -> clean [R, ..., N, c].
+    x: the data, [..., N, c].
     key: randomness of noise and time.
     draws: R.
     shift: of the times, see `shifted`.
 
   Returns:
-    [B], one error for each frame.
+    [...], one error for each frame.
   """
   time_key, noise_key = jax.random.split(key)
-  x_BNc = jnp.tile(x_BNc, (draws, 1, 1))
-  time_B = sample_time(time_key, x_BNc.shape[:1], shift)
-  noise_BNc = jax.random.normal(noise_key, x_BNc.shape)
-  clean_BNc = denoise(interpolate(x_BNc, noise_BNc, time_B), time_B)
-  rest_B = jnp.maximum(1 - time_B, _SMALLEST_REST)
-  error_B = jnp.square(clean_BNc - x_BNc).mean(axis=(1, 2)) / rest_B**2
-  return error_B.reshape(draws, -1).mean(axis=0)
+  # An axis of its own for the draws: frames stay where they are on a mesh.
+  time = sample_time(time_key, (draws, *x.shape[:-2]), shift)
+  noise = jax.random.normal(noise_key, (draws, *x.shape))
+  clean = denoise(interpolate(x[None], noise, time), time)
+  rest = jnp.maximum(1 - time, _SMALLEST_REST)
+  error = jnp.square(clean - x[None]).mean(axis=(-2, -1)) / rest**2
+  return error.mean(axis=0)
 
 
 def sample(denoise, noise_BNc, steps, shift):

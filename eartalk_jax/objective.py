@@ -13,7 +13,7 @@ from eartalk_jax import heads
 from eartalk_jax.controls import columns
 from eartalk_jax.guidance import NO_GUIDANCE
 from eartalk_jax.models.patches import to_tokens
-from eartalk_jax.models.talker import opening
+from eartalk_jax.models.talker import Talker, opening
 
 # The training log samples in few steps: it asks for motion, not for beauty.
 _QUICK_STEPS = 4
@@ -22,6 +22,7 @@ _QUICK_STEPS = 4
 def init_params(model):
   """Returns key -> parameters. Shapes come from the model's config alone."""
   cfg = model.cfg
+  model = Talker(cfg)  # whatever way it attends
   one = jnp.ones((1, 1))
   signals = {
     "audio": jnp.zeros((1, 1, cfg.audio.features)),
@@ -88,15 +89,19 @@ def noisy_history(tokens_BTNc, before_BNc, history, key):
   level_BT = history.max_level * jnp.cbrt(uniform_BT)
   clean_BT = jax.random.bernoulli(clean_key, history.clean_share, shape_BT)
   level_BT = jnp.where(clean_BT, 0.0, level_BT)
-  previous_BTNc = jnp.concatenate(
-    [before_BNc[:, None], tokens_BTNc[:, :-1]], axis=1
+  # Rolled, not joined: where time is split over devices, this is one halo.
+  is_first_T1 = jnp.arange(shape_BT[1])[:, None] == 0
+  previous_BTNc = jnp.where(
+    is_first_T1[None, :, :, None],
+    before_BNc[:, None],
+    jnp.roll(tokens_BTNc, 1, axis=1),
   )
   noise_BTNc = jax.random.normal(noise_key, tokens_BTNc.shape)
   return previous_BTNc + level_BT[..., None, None] * noise_BTNc, level_BT
 
 
 def _hidden(model, params, batch, key):
-  """(deviations_BNc of all frames, the head's features of them).
+  """(deviations_BTNc of all frames, the head's features of them).
 
   The history is noised afresh by `key`.
   """
@@ -123,11 +128,7 @@ def _hidden(model, params, batch, key):
     method="hidden",
   )
   away_BTNc = (tokens_BTNc - sink_BSNc[:, :1]) / cfg.head.spread
-
-  def flat(x_BT):
-    return x_BT.reshape(-1, *x_BT.shape[2:])
-
-  return flat(away_BTNc), jax.tree.map(flat, features)
+  return away_BTNc, features
 
 
 def _use_head(model, params):
@@ -144,10 +145,10 @@ def talker_loss(model):
 
   def loss_fn(params, batch, key):
     history_key, head_key = jax.random.split(key)
-    target_BNc, features = _hidden(model, params, batch, history_key)
+    target_BTNc, features = _hidden(model, params, batch, history_key)
     use = _use_head(model, params)
-    loss_B = heads.loss(model.cfg.head, use, target_BNc, features, head_key)
-    return loss_B.mean(), {}
+    loss_BT = heads.loss(model.cfg.head, use, target_BTNc, features, head_key)
+    return loss_BT.mean(), {}
 
   return loss_fn
 
@@ -167,8 +168,9 @@ def _with_shuffled(batch, name):
 def _sampled_motion(model, params, batch, key):
   """Mean change between frames sampled on true history, over the true one."""
   history_key, noise_key = jax.random.split(key)
-  target_BNc, features = _hidden(model, params, batch, history_key)
-  key_B = jax.random.split(noise_key, len(target_BNc))
+  target_BTNc, features = _hidden(model, params, batch, history_key)
+  features = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), features)
+  key_B = jax.random.split(noise_key, len(features[0]))
   use = _use_head(model, params)
   quick = {
     name: min(getattr(model.cfg.head, name), _QUICK_STEPS)
@@ -178,11 +180,11 @@ def _sampled_motion(model, params, batch, key):
   head = dataclasses.replace(model.cfg.head, **quick)
   sampled_BNc = heads.sample(head, use, features, key_B, NO_GUIDANCE)
 
-  def motion(x_BNc):
-    x_BTNc = x_BNc.reshape(batch["latents_BThwC"].shape[:2] + x_BNc.shape[1:])
+  def motion(x_BTNc):
     return jnp.abs(jnp.diff(x_BTNc, axis=1)).mean()
 
-  return motion(sampled_BNc) / jnp.maximum(motion(target_BNc), 1e-6)
+  sampled_BTNc = sampled_BNc.reshape(target_BTNc.shape)
+  return motion(sampled_BTNc) / jnp.maximum(motion(target_BTNc), 1e-6)
 
 
 def talker_diagnostics(model):

@@ -2,6 +2,7 @@
 
 data     copies of the model, each with its rows of the batch
 fsdp     the batch as well, and the matrices are split
+context  the frames of a clip are split, see `context_parallel`
 tensor   the matrices' inner width is split: each device computes a part
 """
 
@@ -9,28 +10,37 @@ import dataclasses
 import re
 
 import jax
-import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from eartalk_jax.errors import UserError
 
-AXES = ("data", "fsdp", "tensor")
+# The last ones have the nearest neighbours: they talk the most.
+AXES = ("data", "fsdp", "context", "tensor")
+# Axes that share the rows of a batch.
+ROWS = ("data", "fsdp")
 # The first pattern found in the path of an array decides. A specification
 # speaks of the LAST dimensions; what comes before (the axis of scanned layers,
-# the taps of a convolution) is not split. A mesh axis that does not divide its
-# dimension leaves that dimension whole. Moments and averages end in the name of
-# their parameter, so the one table covers the state.
-RULES = (
+# the taps of a convolution) is not split. Moments and averages end in the name
+# of their parameter, so a table of parameters covers the state.
+AUTOENCODER_RULES = (
   (r"(query|key|value)/kernel$", P("fsdp", "tensor", None)),  # [D, H, K]
   (r"merge/out/kernel$", P("tensor", None, "fsdp")),  # [H, K, D]
   # Back from an inner width: that one comes first.
   (r"(out|down|expand)/kernel$", P("tensor", "fsdp")),
   (r"kernel$", P("fsdp", "tensor")),
-  (r"patterns$", P(None, "fsdp", "tensor")),  # [R, N, D]
-  (r"(bias|scale|embedding|null|unknown|position|start|type)$", P()),
-  (r"(^|/)(step|count|ns_coeffs|losses|log_norms)$", P()),
+  (r"(bias|scale|position)$", P()),
 )
+TALKER_RULES = (
+  (r"patterns$", P(None, "fsdp", "tensor")),  # [R, N, D]
+  (r"(null|unknown|start|type)$", P()),
+  *AUTOENCODER_RULES,
+)
+# Of the state, but of no parameter.
+_BOOKKEEPING = r"(^|/)(step|count|ns_coeffs|losses|log_norms)$"
+# An array of fewer numbers, or of a smaller share of the state, stays whole
+# where an axis does not divide it: nobody would miss that memory.
+_SMALL, _SMALL_SHARE = 2**16, 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,47 +50,86 @@ class MeshConfig:
   data: int = -1
   fsdp: int = 1
   tensor: int = 1
+  context: int = 1
 
 
-def make_mesh(config=MeshConfig()):
-  """The mesh of all devices.
+def make_mesh(config=MeshConfig(), devices=None):
+  """The mesh of some devices, by default all.
 
   Raises:
     UserError: the axes do not multiply to the number of devices.
   """
-  count = jax.device_count()
-  inner = config.fsdp * config.tensor
-  data = count // max(inner, 1) if config.data == -1 else config.data
-  if min(data, config.fsdp, config.tensor) < 1 or data * inner != count:
+  devices = jax.devices() if devices is None else devices
+  inner = config.fsdp * config.context * config.tensor
+  data = len(devices) // max(inner, 1) if config.data == -1 else config.data
+  sizes = (data, config.fsdp, config.context, config.tensor)
+  if min(sizes) < 1 or data * inner != len(devices):
     raise UserError(
       f"config: mesh data={config.data} x fsdp={config.fsdp} x "
-      f"tensor={config.tensor} does not make the {count} devices here; "
-      "set data=-1 and sizes whose product divides that number"
+      f"context={config.context} x tensor={config.tensor} does not make the "
+      f"{len(devices)} devices here; set data=-1 and sizes whose product "
+      "divides that number"
     )
   # Linen needs Auto axes: the default, Explicit, makes its products fail.
-  return jax.make_mesh(
-    (data, config.fsdp, config.tensor), AXES, axis_types=(AxisType.Auto,) * 3
-  )
+  axis_types = (AxisType.Auto,) * len(AXES)
+  return jax.make_mesh(sizes, AXES, axis_types=axis_types, devices=devices)
 
 
-def tree_shardings(tree, mesh, rules=RULES):
+def tree_shardings(tree, mesh, rules):
   """The sharding of every array of a tree, by the path of its name.
 
+  Args:
+    tree: arrays or their shapes: parameters, or a state made of them.
+    mesh: has the axes that the rules name.
+    rules: ((pattern, PartitionSpec), ...), see `TALKER_RULES`.
+
   Raises:
-    UserError: no rule matches.
+    UserError: no rule matches an array, a rule matches none, or an axis does
+      not divide a dimension of a large array.
   """
+  numbers = sum(leaf.size for leaf in jax.tree.leaves(tree))
+  small = max(_SMALL, _SMALL_SHARE * numbers)
+  unused = [pattern for pattern, _ in rules]
 
   def pick(path, leaf):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
+    if re.search(_BOOKKEEPING, name):
+      return NamedSharding(mesh, P())
     for pattern, spec in rules:
       if re.search(pattern, name):
-        return NamedSharding(mesh, _fit(spec, leaf.shape, mesh))
+        if pattern in unused:
+          unused.remove(pattern)
+        must = leaf.size >= small
+        return NamedSharding(mesh, _fit(name, spec, leaf.shape, mesh, must))
     raise UserError(
       f"no sharding rule for the parameter {name} {leaf.shape}; "
-      "add a line to RULES"
+      "add a line to the rules in eartalk_jax/sharding.py"
     )
 
-  return jax.tree.map_with_path(pick, tree)
+  shardings = jax.tree.map_with_path(pick, tree)
+  if unused:
+    raise UserError(
+      f"the sharding rule {unused[0]!r} matches no parameter; correct or "
+      "delete its line in eartalk_jax/sharding.py"
+    )
+  return shardings
+
+
+def _fit(name, spec, shape, mesh, must):
+  """The specification for the last dimensions of `shape`."""
+  axes = tuple(spec)[max(len(spec) - len(shape), 0) :]
+  axes = (None,) * (len(shape) - len(axes)) + axes
+  fitted = []
+  for axis, size in zip(axes, shape, strict=True):
+    divides = axis and size % mesh.shape[axis] == 0
+    if axis and must and not divides:
+      raise UserError(
+        f"config: mesh.{axis}={mesh.shape[axis]} does not divide {size} in "
+        f"the parameter {name} {shape}; choose mesh.{axis} or the model's "
+        "width and heads so that it does"
+      )
+    fitted.append(axis if divides else None)
+  return P(*fitted)
 
 
 def replicated(mesh):
@@ -103,25 +152,77 @@ def check_batch(batch_size, mesh, accumulate=1):
     )
 
 
-def put_batch(batch):
-  """Makes global arrays, on the mesh now set, of this process's rows."""
-  mesh = jax.sharding.get_mesh()
-  rows_sharding = NamedSharding(mesh, P(("data", "fsdp")))
-  return jax.tree.map(
-    lambda rows: jax.make_array_from_process_local_data(
-      rows_sharding, np.asarray(rows)
-    ),
-    batch,
+def local_rows(batch_size, mesh):
+  """Numbers of the rows of a batch that live on devices of this process.
+
+  Processes that share a clip by context or tensor have the same rows.
+  """
+  slices = NamedSharding(mesh, P(ROWS)).addressable_devices_indices_map(
+    (batch_size,)
+  )
+  return sorted(
+    {row for (rows,) in slices.values() for row in range(batch_size)[rows]}
   )
 
 
-def _fit(spec, shape, mesh):
-  """The specification for the last dimensions of `shape`."""
-  axes = tuple(spec)[max(len(spec) - len(shape), 0) :]
-  axes = (None,) * (len(shape) - len(axes)) + axes
-  return P(
-    *(
-      axis if axis and size % mesh.shape[axis] == 0 else None
-      for axis, size in zip(axes, shape, strict=True)
+def batch_shardings(batch, mesh):
+  """The sharding of every array of a batch: rows, and frames if it has any.
+
+  Which arrays have frames is said by the shape suffix of their names:
+  latents_BThwC is split by rows and frames, sink_BShwC by rows.
+
+  Raises:
+    UserError: the context axis does not divide the frames, or there are none.
+  """
+  context = mesh.shape["context"]
+  split = False
+
+  def pick(path, leaf):
+    nonlocal split
+    name = jax.tree_util.keystr(path[-1:], simple=True)
+    if not name.rpartition("_")[2].startswith("BT"):
+      return NamedSharding(mesh, P(ROWS))
+    split = True
+    if leaf.shape[1] % context:
+      raise UserError(
+        f"config: mesh.context={context} does not divide the {leaf.shape[1]} "
+        "frames of a clip; set data.frames to a multiple of it"
+      )
+    return NamedSharding(mesh, P(ROWS, "context"))
+
+  shardings = jax.tree.map_with_path(pick, batch)
+  if context > 1 and not split:
+    raise UserError(
+      f"config: mesh.context={context} splits the frames of clips, and these "
+      "batches have none; set mesh.context=1"
     )
-  )
+  return shardings
+
+
+def put_batch(batch, batch_size, mesh):
+  """Makes global arrays of this process's rows.
+
+  Args:
+    batch: a tree of numpy arrays with the rows of `local_rows`, in order.
+    batch_size: rows of the whole batch.
+    mesh: where to.
+  """
+  rows = local_rows(batch_size, mesh)
+  place = {row: index for index, row in enumerate(rows)}
+
+  def put(array, sharding):
+    if len(array) != len(rows):
+      raise UserError(
+        f"this process has {len(array)} rows of a batch, but its devices hold "
+        f"{len(rows)} of {batch_size}; let data and fsdp span the processes"
+      )
+
+    def part(index):
+      first = range(batch_size)[index[0]]
+      local = slice(place[first[0]], place[first[-1]] + 1)
+      return array[(local, *index[1:])]
+
+    shape = (batch_size, *array.shape[1:])
+    return jax.make_array_from_callback(shape, sharding, part)
+
+  return jax.tree.map(put, batch, batch_shardings(batch, mesh))

@@ -21,6 +21,7 @@ from eartalk_jax.checkpoint_reading import load_ema
 from eartalk_jax.config import to_dict
 from eartalk_jax.counting import counting
 from eartalk_jax.models.autoencoder import Autoencoder
+from eartalk_jax.sharding import AUTOENCODER_RULES
 from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
 from eartalk_jax.training import fit
 
@@ -145,6 +146,7 @@ def train_tokenizer(config, objective, run, batches, pictures, workdir):
     run,
     init_params=init_params(config),
     loss_fn=tokenizer_loss(config, objective),
+    rules=AUTOENCODER_RULES,
     batches=batches,
     workdir=workdir,
     fingerprint={

@@ -30,7 +30,6 @@ from eartalk_jax.optimizer import OptimizerConfig
 from eartalk_jax.profiling import Profile
 from eartalk_jax.progress import StepProgress, working
 from eartalk_jax.sharding import (
-  RULES,
   MeshConfig,
   check_batch,
   make_mesh,
@@ -122,13 +121,13 @@ def fit(
   *,
   init_params,
   loss_fn,
+  rules,
   batches,
   workdir,
   fingerprint,
   diagnose=None,
   flops_per_step=None,
   profile=None,
-  rules=RULES,
   mesh=None,
 ):
   """Trains to the end, or goes on where an earlier call was stopped.
@@ -137,6 +136,7 @@ def fit(
     run: RunConfig.
     init_params: key -> parameters.
     loss_fn: (params, batch, key) -> (scalar, {name: scalar}).
+    rules: which parameter lives where, as in `sharding.TALKER_RULES`.
     batches: `.iterate(step)` gives this process's rows of batch number step,
       step + 1, ...; `.fingerprint` is a dictionary that names their origin;
       `.batch_ids(step)`, if there is such, names the samples of all processes.
@@ -146,7 +146,6 @@ def fit(
     diagnose: (ema params, batch, key) -> {name: scalar}, or None.
     flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
     profile: first and last step of a trace into profile/, or None.
-    rules: which parameter lives where, as in `sharding.RULES`.
     mesh: by default all devices, as `run.mesh` says.
 
   Returns:
@@ -246,7 +245,10 @@ def _begin(init, key, mesh, rules, checkpoints, events):
 def _steps(run, state, functions, batches, keys, log, trace):
   """Yields (number, state) after each step; the state lasts until the next."""
   start = int(state.step)
-  stream = map(put_batch, batches.iterate(start))
+  mesh = jax.sharding.get_mesh()
+  stream = (
+    put_batch(rows, run.batch_size, mesh) for rows in batches.iterate(start)
+  )
   with working("first batch and compiling") as notes:
     with log.aside("first batch"):
       batch = next(stream)

@@ -18,6 +18,7 @@ from data_pipelines.shards import open_dataset
 from eartalk_jax import objective
 from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.config import from_config, to_dict
+from eartalk_jax.context_parallel import attention_over, check_mesh
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
@@ -25,6 +26,12 @@ from eartalk_jax.preflight import preflight
 from eartalk_jax.profiling import parse_steps
 from eartalk_jax.resumption import claim_workdir
 from eartalk_jax.scaling.flops import training_flops
+from eartalk_jax.sharding import (
+  TALKER_RULES,
+  check_batch,
+  local_rows,
+  make_mesh,
+)
 from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
 from eartalk_jax.training import FREE, RunConfig, fit
 from launch import configured
@@ -68,6 +75,9 @@ def train(config, workdir, profile=None):
   """
   use_compile_cache()
   config = from_config(TrainConfig, config)
+  mesh = make_mesh(config.run.mesh)
+  check_batch(config.run.batch_size, mesh)
+  check_mesh(config.model, config.data.frames, mesh)
   tokenizer = load_tokenizer(config.tokenizer)
   dataset = open_dataset(config.data.tokens, "tokens")
   check_tokens(config, tokenizer, dataset)
@@ -78,8 +88,7 @@ def train(config, workdir, profile=None):
     config.model.audio,
     config.run.batch_size,
     config.run.seed,
-    jax.process_index(),
-    jax.process_count(),
+    local_rows(config.run.batch_size, mesh),
     config.model.sinks,
   )
   fingerprint = {
@@ -97,7 +106,7 @@ def train(config, workdir, profile=None):
     }
     claim_workdir(workdir, resolved, _FREE)
     save_tokenizer(f"{workdir}/tokenizer", tokenizer)
-  model = Talker(config.model)
+  model = Talker(config.model, attention_over(mesh))
   init_params = objective.init_params(model)
   flops = flops_per_step(config)
   _tell(init_params, dataset, batches, flops)
@@ -106,11 +115,13 @@ def train(config, workdir, profile=None):
     init_params=init_params,
     loss_fn=objective.talker_loss(model),
     diagnose=objective.talker_diagnostics(model),
+    rules=TALKER_RULES,
     batches=batches,
     workdir=workdir,
     fingerprint=fingerprint,
     flops_per_step=sum(flops.values()),
     profile=profile,
+    mesh=mesh,
   )
 
 

@@ -92,7 +92,7 @@ def test_sets_grow_as_the_cosine_falls():
 
 
 def test_hidden_shares_follow_the_law():
-  hidden_BN = masked_head.hidden_tokens(jax.random.key(0), 4_000, 100)
+  hidden_BN = masked_head.hidden_tokens(jax.random.key(0), (4_000,), 100)
   share_B = np.asarray(hidden_BN.mean(axis=1))
   assert share_B.min() >= 0.7 and share_B.max() == 1
   # |Normal(0, 0.25)| cut to [0, 0.3]: mean 0.1219 (scipy.stats.truncnorm).

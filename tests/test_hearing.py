@@ -1,12 +1,13 @@
 """From speech to audio tokens."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import talkers
 
-from eartalk_jax.models.hearing import Hearing
+from eartalk_jax.models.hearing import Convolution, Hearing
 
 CFG = talkers.TINY
 STEPS = CFG.audio.features // CFG.audio.bins
@@ -49,3 +50,15 @@ def test_frames_are_heard_one_by_one(hear):
   speech = _speech(2, 3)
   apart = jnp.stack([hear(row) for row in speech])
   np.testing.assert_allclose(hear(speech), apart, atol=1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 7, 12])
+def test_the_convolution_is_flax_s_own(steps):
+  x = jax.random.normal(jax.random.key(0), (2, 3, steps, 5))
+  ours = Convolution(4, "float32")
+  params = ours.init(jax.random.key(1), x)
+  params["params"]["bias"] = jnp.arange(4.0)
+  theirs = nn.Conv(4, (3,), strides=2)
+  np.testing.assert_allclose(
+    ours.apply(params, x), theirs.apply(params, x), atol=1e-5
+  )

@@ -1,4 +1,4 @@
-"""SFA: what a query sees, and that its three forms are one function."""
+"""SFA: what a query sees, and that its forms are one function."""
 
 import functools
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from eartalk_jax.models import positions, sfa
+from eartalk_jax.models.sfa_banded import banded
+from eartalk_jax.models.sfa_step import LayerCache, step
 
 B, M, N, J, H, K, W = 2, 2, 3, 5, 2, 8, 4
 P = M + N
@@ -24,12 +26,12 @@ def _inputs(frames, seed=0):
 
 
 def _stream(q, k, v, sink_k, sink_v, band, first_count=0):
-  cache = sfa.LayerCache.empty(sink_k, sink_v, N, band)
-  step = jax.jit(functools.partial(sfa.step, band=band))
+  cache = LayerCache.empty(sink_k, sink_v, N, band)
+  one = jax.jit(functools.partial(step, band=band))
   out = []
   for i in range(q.shape[1]):
     count_B = jnp.full((B,), first_count + i)
-    out_BPHK, cache = step(q[:, i], k[:, i], v[:, i], cache, count_B)
+    out_BPHK, cache = one(q[:, i], k[:, i], v[:, i], cache, count_B)
     out.append(out_BPHK)
   return jnp.stack(out, axis=1)
 
@@ -91,7 +93,24 @@ def test_dense_agrees_with_loops_over_what_a_query_may_see(band):
 @pytest.mark.parametrize("frames", [1, 3, 4, 5, 8, 13])
 def test_banded_equals_dense_for_any_length(band, frames):
   inputs = *_inputs(frames), band, FIRST_B
-  np.testing.assert_allclose(sfa.banded(*inputs), sfa.dense(*inputs), atol=2e-6)
+  np.testing.assert_allclose(banded(*inputs), sfa.dense(*inputs), atol=2e-6)
+
+
+@both
+@pytest.mark.parametrize("begin", [3, 4, 9])
+def test_the_later_part_of_a_clip_needs_only_a_halo(band, begin):
+  q, k, v, *sinks = _inputs(frames=13)
+  whole = sfa.dense(q, k, v, *sinks, band, FIRST_B)
+  first = slice(begin - W + 1, begin)
+  halo = sfa.Halo(k[:, first, M:], v[:, first, M:], jnp.array(True))
+  part = [x[:, begin:] for x in (q, k, v)]
+  later = banded(*part, *sinks, band, FIRST_B + begin, halo)
+  np.testing.assert_allclose(later, whole[:, begin:], atol=2e-6)
+  # One that does not exist is not seen, whatever is in it.
+  none = halo.replace(exists=jnp.array(False))
+  np.testing.assert_allclose(
+    banded(q, k, v, *sinks, band, FIRST_B, none), whole, atol=2e-6
+  )
 
 
 @both
@@ -115,19 +134,17 @@ def test_a_model_may_have_no_sink(band):
   q, k, v, sink_k, sink_v = _inputs(frames=6)
   none = q, k, v, sink_k[:, :0], sink_v[:, :0], band
   dense = sfa.dense(*none, jnp.zeros(B, int))
-  banded = sfa.banded(*none, jnp.zeros(B, int))
-  np.testing.assert_allclose(banded, dense, atol=2e-6)
+  chunked = banded(*none, jnp.zeros(B, int))
+  np.testing.assert_allclose(chunked, dense, atol=2e-6)
   np.testing.assert_allclose(_stream(*none), dense, atol=2e-6)
 
 
 def test_where_a_clip_begins_matters_to_cyclic_positions_only():
   inputs = _inputs(frames=6)
   for band in BANDS:
-    one, other = (
-      sfa.banded(*inputs, band, jnp.full(B, first)) for first in (0, 1)
-    )
+    one, other = (banded(*inputs, band, jnp.full(B, first)) for first in (0, 1))
     assert jnp.all(one == other) == (band.positions == "relative")
-    again = sfa.banded(*inputs, band, jnp.full(B, W + 1))
+    again = banded(*inputs, band, jnp.full(B, W + 1))
     np.testing.assert_array_equal(one, again)
 
 
@@ -144,7 +161,7 @@ def test_rotated_products_depend_on_distance_only():
 def test_banded_cost_grows_with_length_not_with_its_square():
   def flops(frames):
     shapes = jax.eval_shape(lambda: _inputs(frames))
-    attend = jax.jit(lambda *x: sfa.banded(*x, BANDS[0], FIRST_B))
+    attend = jax.jit(lambda *x: banded(*x, BANDS[0], FIRST_B))
     lowered = attend.lower(*shapes)
     return lowered.compile().cost_analysis()["flops"]
 

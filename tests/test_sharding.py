@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
-from tiny import init_params, run_config, train
+from tiny import RULES, init_params, run_config, train
 
 from configs import base, paper, paper_fast
 from eartalk_jax import objective
@@ -15,6 +15,8 @@ from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
 from eartalk_jax.optimizer import OptimizerConfig, make_optimizer
 from eartalk_jax.sharding import (
+  AUTOENCODER_RULES,
+  TALKER_RULES,
   MeshConfig,
   make_mesh,
   put_batch,
@@ -23,12 +25,15 @@ from eartalk_jax.sharding import (
 from eartalk_jax.train_step import make_init
 
 
-def specs(tree, *sizes):
-  shardings = tree_shardings(tree, make_mesh(MeshConfig(*sizes)))
+def specs(tree, rules, *sizes):
+  shardings = tree_shardings(tree, make_mesh(MeshConfig(*sizes)), rules)
   return {
     jax.tree_util.keystr(path, simple=True, separator="/"): sharding.spec
     for path, sharding in jax.tree_util.tree_leaves_with_path(shardings)
   }
+
+
+KERNEL = (r"kernel$", P("fsdp", "tensor"))
 
 
 def kernel(*shape):
@@ -42,7 +47,8 @@ def test_specifications_speak_of_the_last_dimensions():
     "attention": {"query": kernel(3, 8, 2, 4)},
     "merge": {"out": kernel(2, 4, 8)},
   }
-  assert specs(tree, 2, 2, 2) == {
+  rules = [rule for rule in AUTOENCODER_RULES if "bias" not in rule[0]]
+  assert specs(tree, rules, 2, 2, 2) == {
     "up/kernel": P("fsdp", "tensor"),
     "layers/mlp/down/kernel": P(None, "tensor", "fsdp"),
     "attention/query/kernel": P(None, "fsdp", "tensor", None),
@@ -51,22 +57,35 @@ def test_specifications_speak_of_the_last_dimensions():
 
 
 def test_an_axis_that_does_not_divide_leaves_its_dimension_whole():
-  assert specs({"up": kernel(6, 8)}, 1, 4, 2) == {
+  assert specs({"up": kernel(6, 8)}, [KERNEL], 1, 4, 2) == {
     "up/kernel": P(None, "tensor")
   }
+
+
+def test_a_large_array_that_an_axis_does_not_divide_is_an_error():
+  assert specs({"up": kernel(512, 1028)}, [KERNEL], 1, 4, 2)
+  with pytest.raises(
+    UserError, match=r"mesh.fsdp=8 does not divide 1028 in .*up/kernel"
+  ):
+    specs({"up": kernel(1028, 512)}, [KERNEL], 1, 8, 1)
+
+
+def test_a_rule_that_matches_no_parameter_is_an_error():
+  with pytest.raises(UserError, match=r"'old/kernel\$' matches no parameter"):
+    specs({"up": kernel(8, 8)}, [("old/kernel$", P()), KERNEL], 8)
 
 
 def test_a_parameter_without_a_rule_is_an_error():
   tree = {"odd": {"thing": jnp.zeros((2, 3))}}
   with pytest.raises(UserError, match=r"odd/thing \(2, 3\)"):
-    specs(tree, 8)
+    specs(tree, [KERNEL], 8)
 
 
 def test_moments_and_averages_live_where_their_parameter_does():
   state = jax.eval_shape(
     make_init(run_config(), init_params), jax.random.key(0)
   )
-  found = specs(state, 2, 2, 2)
+  found = specs(state, RULES, 2, 2, 2)
   for name in ("up/kernel", "up/bias", "norm/scale", "down/kernel"):
     same = [spec for path, spec in found.items() if path.endswith(name)]
     assert len(same) == 4 and len(set(same)) == 1
@@ -76,7 +95,7 @@ def test_moments_and_averages_live_where_their_parameter_does():
 def test_the_whole_talker_has_rules_and_its_matrices_are_split(config):
   model = Talker(from_config(TalkerConfig, config.get_config().model))
   params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
-  found = specs(params, 1, 8, 1)
+  found = specs(params, TALKER_RULES, 1, 8, 1)
   sizes = {
     jax.tree_util.keystr(path, simple=True, separator="/"): leaf.size
     for path, leaf in jax.tree_util.tree_leaves_with_path(params)
@@ -108,24 +127,38 @@ def test_muon_takes_the_same_step_when_its_matrices_are_split():
     return optimizer.update(grads, opt, grads)
 
   whole, _ = step(grads, optimizer.init(grads))
-  mesh = make_mesh(MeshConfig(2, 2, 2))
-  split = jax.device_put(grads, tree_shardings(grads, mesh))
+  mesh, rules = make_mesh(MeshConfig(2, 2, 2)), RULES[:2]
+  split = jax.device_put(grads, tree_shardings(grads, mesh, rules))
   opt = optimizer.init(grads)
-  updates, opt = step(split, jax.device_put(opt, tree_shardings(opt, mesh)))
+  opt = jax.device_put(opt, tree_shardings(opt, mesh, rules))
+  updates, opt = step(split, opt)
   assert not updates["up"]["kernel"].sharding.is_fully_replicated
   jax.tree.map(
     lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4), updates, whole
   )
 
 
-def test_a_batch_is_split_over_data_and_fsdp():
-  with jax.set_mesh(make_mesh(MeshConfig(2, 2, 2))):
-    batch = put_batch({"x_BF": np.arange(16.0).reshape(8, 2)})
-  assert batch["x_BF"].addressable_shards[0].data.shape == (2, 2)
-  np.testing.assert_array_equal(batch["x_BF"], np.arange(16.0).reshape(8, 2))
+def test_a_batch_is_split_by_rows_and_frames():
+  mesh = make_mesh(MeshConfig(2, 1, 2, 2))
+  clips_BTc = np.arange(48.0).reshape(4, 6, 2)
+  local = {"clips_BTc": clips_BTc, "sink_BSc": clips_BTc}
+  batch = put_batch(local, 4, mesh)
+  for name, shape in (("clips_BTc", (2, 3, 2)), ("sink_BSc", (2, 6, 2))):
+    assert batch[name].addressable_shards[0].data.shape == shape
+    np.testing.assert_array_equal(batch[name], clips_BTc)
 
 
-@pytest.mark.parametrize("sizes", [(3, 1, 1), (-1, 3, 1), (8, 2, 1), (0, 1, 1)])
+def test_frames_that_cannot_be_split_are_refused():
+  mesh = make_mesh(MeshConfig(2, 1, 1, 4))
+  with pytest.raises(UserError, match="context=4 does not divide the 6 frames"):
+    put_batch({"clips_BTc": np.zeros((4, 6, 2))}, 4, mesh)
+  with pytest.raises(UserError, match="batches have none"):
+    put_batch({"x_BF": np.zeros((4, 6))}, 4, mesh)
+
+
+@pytest.mark.parametrize(
+  "sizes", [(3, 1, 1), (-1, 3, 1), (8, 2, 1), (0, 1, 1), (4, 1, 1, 4)]
+)
 def test_a_mesh_that_is_not_all_devices_is_refused(sizes):
   with pytest.raises(UserError, match="8 devices"):
     make_mesh(MeshConfig(*sizes))

@@ -12,7 +12,7 @@ from tiny import Batches, init_params, loss_fn, run_config, train
 from eartalk_jax import optimizer
 from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
-from eartalk_jax.sharding import MeshConfig
+from eartalk_jax.sharding import MeshConfig, make_mesh
 from eartalk_jax.train_step import make_init, make_step
 
 
@@ -75,13 +75,7 @@ def test_a_finished_run_returns_at_once(tmp_path, capsys):
 @pytest.mark.parametrize("mesh", [(8, 1, 1), (2, 4, 1), (2, 2, 2), (1, 1, 8)])
 def test_any_mesh_gives_the_same_loss(tmp_path, mesh):
   train(tmp_path / "many", run_config(mesh=MeshConfig(*mesh)))
-  one = jax.make_mesh(
-    (1, 1, 1),
-    ("data", "fsdp", "tensor"),
-    axis_types=(jax.sharding.AxisType.Auto,) * 3,
-    devices=jax.devices()[:1],
-  )
-  train(tmp_path / "one", mesh=one)
+  train(tmp_path / "one", mesh=make_mesh(devices=jax.devices()[:1]))
   for a, b in zip(
     read_metrics(tmp_path / "many"), read_metrics(tmp_path / "one"), strict=True
   ):

@@ -4,9 +4,16 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec as P
 
 from eartalk_jax.optimizer import OptimizerConfig
 from eartalk_jax.training import RunConfig, fit
+
+RULES = (
+  (r"down/kernel$", P("tensor", "fsdp")),
+  (r"kernel$", P("fsdp", "tensor")),
+  (r"(bias|scale)$", P()),
+)
 
 
 class Regression(nn.Module):
@@ -66,6 +73,7 @@ def train(workdir, run=None, **changes):
   arguments = {
     "init_params": init_params,
     "loss_fn": loss_fn,
+    "rules": RULES,
     "batches": Batches(),
     "workdir": workdir,
     "fingerprint": {"model": "regression"},

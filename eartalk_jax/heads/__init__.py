@@ -1,17 +1,17 @@
 """From the backbone's features to a frame: what every head can do.
 
-  loss(cfg, use, target_BNc, features, key) -> error_B
+  loss(cfg, use, target_BTNc, features, key) -> error_BT
   sample(cfg, use, features, key_B, guidance) -> frame_BNc
 
   cfg: the head's config; its `kind` chooses among the modules here.
   use: (method, *arguments) -> what that method of the head's network gives.
-  target_BNc, frame_BNc: deviations from the portrait over `cfg.spread`.
+  target_BTNc, frame_BNc: deviations from the portrait over `cfg.spread`.
   features: what `Talker.finish` returned for those frames; while sampling, of
     all branches of `guidance`.
   key, key_B: randomness; of each stream its own while sampling, so that a
     stream's frames do not depend on its neighbours.
 
-Dimension key: B frames or streams, N tokens, c numbers in a token.
+Dimension key: B clips or streams, T frames, N tokens, c numbers in a token.
 """
 
 from eartalk_jax.heads import flow_head, masked_head

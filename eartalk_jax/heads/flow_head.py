@@ -1,19 +1,19 @@
 """The `flow` head: all tokens of a frame at once, by flow matching."""
 
 import jax
-import jax.numpy as jnp
 
 from eartalk_jax import flow
 
 
-def loss(cfg, use, target_BNc, features, key):
+def loss(cfg, use, target_BTNc, features, key):
   """See `heads`."""
-  features = jax.tree.map(lambda x: jnp.tile(x, (cfg.draws, 1, 1)), features)
+  # All draws read the same features.
+  features = jax.tree.map(lambda x: x[None], features)
 
-  def denoise(noisy_BNc, time_B):
-    return use("__call__", noisy_BNc, time_B, features)
+  def denoise(noisy_RBTNc, time_RBT):
+    return use("__call__", noisy_RBTNc, time_RBT, features)
 
-  return flow.loss(denoise, target_BNc, key, cfg.draws, cfg.shift)
+  return flow.loss(denoise, target_BTNc, key, cfg.draws, cfg.shift)
 
 
 def sample(cfg, use, features, key_B, guidance):

@@ -4,8 +4,9 @@ Training hides a random share of a frame's tokens and denoises the hidden ones.
 Sampling goes through a random order of the places; each set is denoised given
 all sets before it (MAR, arXiv 2406.11838; NOVA, 2412.14169).
 
-Dimension key: B frames or streams, N tokens, S tokens of the largest set,
-X tokens of whatever frames, c numbers in a token, E head width.
+Dimension key: B clips or streams, T frames, N tokens, S tokens of the largest
+set, c numbers in a token, E head width, R noise draws; leading ... is whatever
+tokens are denoised, each alone.
 """
 
 import jax
@@ -19,15 +20,24 @@ _HIDDEN_SPREAD, _HIDDEN_LEAST = 0.25, 0.7
 
 
 def hidden_tokens(key, frames, tokens):
-  """Which tokens training hides: hidden_BN bool, at least one in each frame."""
+  """Which tokens training hides, at least one in each frame.
+
+  Args:
+    key: of the choice.
+    frames: shape of the frames.
+    tokens: N.
+
+  Returns:
+    [*frames, N] bool.
+  """
   share_key, order_key = jax.random.split(key)
   lower = (_HIDDEN_LEAST - 1) / _HIDDEN_SPREAD
-  share_B = 1 + _HIDDEN_SPREAD * jax.random.truncated_normal(
-    share_key, lower, 0.0, (frames,)
+  share = 1 + _HIDDEN_SPREAD * jax.random.truncated_normal(
+    share_key, lower, 0.0, frames
   )
-  uniform_BN = jax.random.uniform(order_key, (frames, tokens))
-  rank_BN = jnp.argsort(jnp.argsort(uniform_BN, axis=1), axis=1)
-  return rank_BN < jnp.ceil(share_B * tokens)[:, None]
+  uniform = jax.random.uniform(order_key, (*frames, tokens))
+  rank = jnp.argsort(jnp.argsort(uniform, axis=-1), axis=-1)
+  return rank < jnp.ceil(share * tokens)[..., None]
 
 
 def set_sizes(tokens, sets):
@@ -45,8 +55,8 @@ def set_sizes(tokens, sets):
   return np.array(sizes)
 
 
-def _denoiser(cfg, use, context_XE, guess_Xc):
-  """(noisy_X1c, time_X) -> what the process predicts, of single tokens.
+def _denoiser(cfg, use, context, guess):
+  """(noisy [..., 1, c], time [...]) -> what the process predicts, of tokens.
 
   The backbone's guess is taken off the noisy tokens: what is left to learn is
   how the frame differs from it.
@@ -54,32 +64,32 @@ def _denoiser(cfg, use, context_XE, guess_Xc):
   of_flow = cfg.process == "flow"
   signal = flow.signal if of_flow else diffusion.signal
 
-  def denoise(noisy_X1c, time_X):
-    noisy_Xc = noisy_X1c[:, 0] - signal(time_X)[:, None] * guess_Xc
-    out_Xc = use("denoise", noisy_Xc, time_X, context_XE)
-    return (out_Xc + guess_Xc if of_flow else out_Xc)[:, None]
+  def denoise(noisy, time):
+    noisy = noisy[..., 0, :] - signal(time)[..., None] * guess
+    out = use("denoise", noisy, time, context)
+    return (out + guess if of_flow else out)[..., None, :]
 
   return denoise
 
 
-def loss(cfg, use, target_BNc, features, key):
+def loss(cfg, use, target_BTNc, features, key):
   """See `heads`. The error is that of the hidden tokens."""
   hidden_key, process_key = jax.random.split(key)
-  h_BND, guess_BNc = features
-  hidden_BN = hidden_tokens(hidden_key, *target_BNc.shape[:2])
-  context_BNE = use("context", target_BNc, ~hidden_BN, h_BND)
-
-  def apart(x_BNx):
-    return jnp.tile(x_BNx.reshape(-1, x_BNx.shape[-1]), (cfg.draws, 1))
-
-  denoise = _denoiser(cfg, use, apart(context_BNE), apart(guess_BNc))
-  target_X1c = target_BNc.reshape(-1, 1, target_BNc.shape[-1])
+  h_BTND, guess_BTNc = features
+  *frames, tokens = target_BTNc.shape[:-1]
+  hidden_BTN = hidden_tokens(hidden_key, frames, tokens)
+  context_BTNE = use("context", target_BTNc, ~hidden_BTN, h_BTND)
+  # All draws read the same context.
+  denoise = _denoiser(cfg, use, context_BTNE[None], guess_BTNc[None])
+  target_BTN1c = target_BTNc[..., None, :]
   if cfg.process == "flow":
-    error_X = flow.loss(denoise, target_X1c, process_key, cfg.draws, cfg.shift)
+    error_BTN = flow.loss(
+      denoise, target_BTN1c, process_key, cfg.draws, cfg.shift
+    )
   else:
-    error_X = diffusion.loss(denoise, target_X1c, process_key, cfg.draws)
-  error_BN = jnp.where(hidden_BN, error_X.reshape(hidden_BN.shape), 0.0)
-  return error_BN.sum(axis=1) / hidden_BN.sum(axis=1)
+    error_BTN = diffusion.loss(denoise, target_BTN1c, process_key, cfg.draws)
+  error_BTN = jnp.where(hidden_BTN, error_BTN, 0.0)
+  return error_BTN.sum(axis=-1) / hidden_BTN.sum(axis=-1)
 
 
 def _denoise_set(cfg, use, given, key_B, guidance, ramp):

@@ -13,6 +13,8 @@ Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
 N frame tokens, J sink tokens (those of the portrait first), D width.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -27,6 +29,8 @@ from eartalk_jax.models.layers import (
   modulate,
   norm,
 )
+from eartalk_jax.models.sfa_banded import banded
+from eartalk_jax.models.sfa_step import step
 
 
 def modulator(anchor_BND, direct, condition_tokens):
@@ -61,10 +65,12 @@ class Layer(nn.Module):
     cfg: of the talker.
     last: whether it is the last one, which returns N tokens of a block's P, and
       None for the sink's next state.
+    attend: the form of SFA that reads a clip, called as `sfa.dense` is.
   """
 
   cfg: TalkerConfig
   last: bool = False
+  attend: Callable = banded
 
   def setup(self):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
@@ -106,7 +112,7 @@ class Layer(nn.Module):
     sink_BJD, sink_k_BJHK, sink_v_BJHK = self.sink(sink_BJD, anchor_BJD)
     modulation = self.modulation(modulator_BTPD)
     q, k, v = self._attention_inputs(x_BTPD, modulation)
-    attended_BTPHK = sfa.banded(
+    attended_BTPHK = self.attend(
       q, k, v, sink_k_BJHK, sink_v_BJHK, band(self.cfg), first_B
     )
     return (
@@ -118,7 +124,7 @@ class Layer(nn.Module):
     """Streaming: one block and the layer's cache -> the same, moved on."""
     modulation = self.modulation(modulator_BPD)
     q, k, v = self._attention_inputs(x_BPD, modulation)
-    attended_BPHK, cache = sfa.step(q, k, v, cache, count_B, band(self.cfg))
+    attended_BPHK, cache = step(q, k, v, cache, count_B, band(self.cfg))
     return self._rest(x_BPD, attended_BPHK, modulation), cache
 
 
@@ -126,6 +132,7 @@ class Backbone(nn.Module):
   """The layers over a whole clip: all but the last scanned over depth."""
 
   cfg: TalkerConfig
+  attend: Callable = banded
 
   @nn.compact
   def __call__(self, x_BTPD, sink_BJD, anchor_BJD, modulator_BTPD, first_B):
@@ -148,9 +155,9 @@ class Backbone(nn.Module):
         in_axes=nn.broadcast,
         length=cfg.depth - 1,
         unroll=cfg.unroll,
-      )(cfg, name="layers")
+      )(cfg, attend=self.attend, name="layers")
       streams, _ = layers(streams, *rest)
-    last = layer(cfg, last=True, name="last")
+    last = layer(cfg, last=True, attend=self.attend, name="last")
     (x_BTND, _), _ = last(streams, *rest)
     return x_BTND
 

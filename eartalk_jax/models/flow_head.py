@@ -4,8 +4,8 @@ What flows is the deviation of the frame from the portrait, in units of
 `spread`: a head that knows nothing yet shows the portrait, and all that it
 learns is motion.
 
-Dimension key: B frames, N tokens, c numbers in a token, D backbone width,
-E head width.
+Dimension key: leading ... frames (and noise draws), N tokens, c numbers in a
+token, D backbone width, E head width.
 """
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from eartalk_jax.models.config import FlowHeadConfig
 from eartalk_jax.models.head_layer import HeadLayer
-from eartalk_jax.models.layers import norm, sinusoids
+from eartalk_jax.models.layers import lift, norm, sinusoids
 
 
 class FlowHead(nn.Module):
@@ -24,34 +24,33 @@ class FlowHead(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, noisy_BNc, time_B, features):
-    """The clean deviations [B N c], float32.
+  def __call__(self, noisy, time, features):
+    """The clean deviations [..., N, c], float32.
 
     Args:
-      noisy_BNc: deviations of frames at flow time t.
-      time_B: t.
-      features: (h_BND, guess_BNc) of those frames, from `Talker.finish`.
+      noisy: deviations of frames at flow time t, [..., N, c].
+      time: t, [...].
+      features: (h [..., N, D], guess [..., N, c]) of those frames, from
+        `Talker.finish`.
     """
-    h_BND, guess_BNc = features
+    h, guess = features
     cfg, dtype = self.cfg, self.dtype
-    n = noisy_BNc.shape[1]
+    n = noisy.shape[-2]
     position_1NE = self.param(
       "position", nn.initializers.normal(0.5), (1, n, cfg.width)
     ).astype(dtype)
-    time_BE = sinusoids(time_B, cfg.width)
-    time_BE = nn.Dense(cfg.width, dtype=dtype, name="time_in")(time_BE)
-    time_BE = nn.Dense(cfg.width, dtype=dtype, name="time_out")(
-      nn.silu(time_BE)
-    )
-    h_BNE = nn.Dense(cfg.width, dtype=dtype, name="h_in")(h_BND)
-    condition_BNE = h_BNE + time_BE[:, None]
-    x_BNE = nn.Dense(cfg.width, dtype=dtype, name="token_in")(noisy_BNc)
-    x_BNE = x_BNE + position_1NE + h_BNE
+    time = sinusoids(time, cfg.width)
+    time = nn.Dense(cfg.width, dtype=dtype, name="time_in")(time)
+    time = nn.Dense(cfg.width, dtype=dtype, name="time_out")(nn.silu(time))
+    h = nn.Dense(cfg.width, dtype=dtype, name="h_in")(h)
+    condition = h + time[..., None, :]
+    x = nn.Dense(cfg.width, dtype=dtype, name="token_in")(noisy)
+    x = x + lift(position_1NE, x.ndim) + h
     for index in range(cfg.depth):
       layer = HeadLayer(cfg, dtype, name=f"layers_{index}")
-      x_BNE = layer(x_BNE, condition_BNE)
+      x = layer(x, condition)
     zeros = nn.initializers.zeros_init()
     out = nn.Dense(
       self.token_width, dtype=dtype, kernel_init=zeros, name="token_out"
     )
-    return guess_BNc + out(norm()(x_BNE)).astype(jnp.float32)
+    return guess + out(norm()(x)).astype(jnp.float32)

@@ -1,6 +1,6 @@
 """The transformer layer of both heads.
 
-Dimension key: B frames, N tokens, E head width.
+Dimension key: leading ... frames (and noise draws), N tokens, E head width.
 """
 
 import flax.linen as nn
@@ -19,27 +19,27 @@ from eartalk_jax.models.layers import (
 
 
 class HeadLayer(nn.Module):
-  """Attention within a frame; norms and gates follow a condition."""
+  """Attention within a frame; norms and gates follow a condition.
+
+  Both are [..., N, E]; the condition may lack draws, as an axis of length 1.
+  """
 
   cfg: FlowHeadConfig | MaskedHeadConfig
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x_BNE, condition_BNE):
+  def __call__(self, x, condition):
     cfg = self.cfg
     modulation = Modulation(
       cfg.width, 6, self.dtype, cfg.rank, name="modulation"
     )
-    shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation(
-      condition_BNE
-    )
-    y_BNE = modulate(norm()(x_BNE), shift_a, scale_a)
+    shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation(condition)
+    y = modulate(norm()(x), shift_a, scale_a)
     heads = Heads(
       cfg.heads, cfg.width // cfg.heads, self.dtype, name="attention"
     )
-    attended_BNHK = sfa.spatial(*heads(y_BNE))
     merge = MergeHeads(cfg.width, self.dtype, name="merge")
-    x_BNE = x_BNE + gate_a * merge(attended_BNHK)
-    y_BNE = modulate(norm()(x_BNE), shift_m, scale_m)
+    x = x + gate_a * merge(sfa.spatial(*heads(y)))
+    y = modulate(norm()(x), shift_m, scale_m)
     mlp = Mlp(cfg.width, self.dtype, name="mlp")
-    return x_BNE + gate_m * mlp(y_BNE)
+    return x + gate_m * mlp(y)

@@ -4,17 +4,49 @@ Convolutions over time first, as in speech recognition: a sound is the same
 whenever it comes, so what is learned of it at one place serves at all of them.
 
 Dimension key: leading ... batch (and frames), A mel steps, F mel bins, D width,
-M audio tokens.
+M audio tokens, t taps.
 """
 
 import flax.linen as nn
+import jax.numpy as jnp
 
 from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.layers import lift
 
 CONVOLUTIONS = 2
 TAPS = 3
 # A little variance, so that what nobody would hear is not made loud.
 _EPSILON = 1e-2
+
+
+class Convolution(nn.Module):
+  """Over time with stride 2: [..., A, F] -> [..., A / 2, D].
+
+  Flax's own would join the leading axes, and so gather what a mesh has split.
+  """
+
+  width: int
+  dtype: str
+
+  @nn.compact
+  def __call__(self, x):
+    kernel_tFD = self.param(
+      "kernel",
+      nn.initializers.lecun_normal(),
+      (TAPS, x.shape[-1], self.width),
+    )
+    bias_D = self.param("bias", nn.initializers.zeros_init(), (self.width,))
+    x, kernel_tFD, bias_D = nn.dtypes.promote_dtype(
+      x, kernel_tFD, bias_D, dtype=self.dtype
+    )
+    # As "SAME" pads it: the end first.
+    steps = -(-x.shape[-2] // 2)
+    short = max(2 * (steps - 1) + TAPS - x.shape[-2], 0)
+    lead = ((0, 0),) * (x.ndim - 2)
+    x = jnp.pad(x, (*lead, (short // 2, short - short // 2), (0, 0)))
+    taps = [x[..., i : i + 2 * steps - 1 : 2, :] for i in range(TAPS)]
+    out = jnp.einsum("...AtF,tFD->...AD", jnp.stack(taps, -2), kernel_tFD)
+    return out + lift(bias_D, out.ndim)
 
 
 class Hearing(nn.Module):
@@ -30,9 +62,7 @@ class Hearing(nn.Module):
     level = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=_EPSILON)
     heard = level(audio).reshape(*lead, -1, cfg.audio.bins)
     for index in range(CONVOLUTIONS):
-      convolution = nn.Conv(
-        cfg.width, (TAPS,), strides=2, dtype=cfg.dtype, name=f"conv_{index}"
-      )
+      convolution = Convolution(cfg.width, cfg.dtype, name=f"conv_{index}")
       heard = nn.gelu(convolution(heard))
     mix = nn.Dense(cfg.width, dtype=cfg.dtype, name="mix")
     heard = nn.gelu(mix(heard.reshape(*lead, -1)))

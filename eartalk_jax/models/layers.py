@@ -14,6 +14,11 @@ def norm(name=None):
   return nn.LayerNorm(use_bias=False, use_scale=False, epsilon=1e-6, name=name)
 
 
+def lift(x, rank):
+  """Adds leading axes of length 1 until `x` has `rank` axes."""
+  return x.reshape((1,) * (rank - x.ndim) + x.shape)
+
+
 def modulate(x, shift, scale):
   """Applies adaptive-norm statistics; the three arrays share their shape."""
   return x * (1 + scale) + shift
@@ -23,7 +28,7 @@ def sinusoids(x, width):
   """[...] scalars in about [0, 1] -> [..., width] Fourier features."""
   half = width // 2
   rates = jnp.exp(jnp.linspace(0.0, jnp.log(1000.0), half))
-  angle = jnp.multiply.outer(x.astype(jnp.float32), rates)
+  angle = x.astype(jnp.float32)[..., None] * lift(rates, x.ndim + 1)
   return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
 

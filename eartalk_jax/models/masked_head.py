@@ -10,8 +10,9 @@ NOVA and MAR encode the known tokens apart from the unknown ones, which changes
 shapes with every set. Here one stack sees all places, with a learned mask where
 nothing is known yet: one shape, one compilation.
 
-Dimension key: B frames, N tokens, c numbers in a token, D backbone width,
-E head width, F denoiser width, X tokens of whatever frames.
+Dimension key: leading ... frames (of tokens too, where one is denoised alone,
+and noise draws), N tokens, c numbers in a token, D backbone width, E head
+width, F denoiser width.
 """
 
 import flax.linen as nn
@@ -19,7 +20,13 @@ import jax.numpy as jnp
 
 from eartalk_jax.models.config import MaskedHeadConfig
 from eartalk_jax.models.head_layer import HeadLayer
-from eartalk_jax.models.layers import Modulation, modulate, norm, sinusoids
+from eartalk_jax.models.layers import (
+  Modulation,
+  lift,
+  modulate,
+  norm,
+  sinusoids,
+)
 
 
 class DenoiserLayer(nn.Module):
@@ -29,15 +36,15 @@ class DenoiserLayer(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, x_XF, condition_XF):
+  def __call__(self, x, condition):
     width = self.cfg.denoiser_width
     modulation = Modulation(
       width, 3, self.dtype, self.cfg.rank, name="modulation"
     )
-    shift, scale, gate = modulation(condition_XF)
-    y_XF = modulate(norm()(x_XF), shift, scale)
-    y_XF = nn.silu(nn.Dense(width, dtype=self.dtype, name="up")(y_XF))
-    return x_XF + gate * nn.Dense(width, dtype=self.dtype, name="down")(y_XF)
+    shift, scale, gate = modulation(condition)
+    y = modulate(norm()(x), shift, scale)
+    y = nn.silu(nn.Dense(width, dtype=self.dtype, name="up")(y))
+    return x + gate * nn.Dense(width, dtype=self.dtype, name="down")(y)
 
 
 class Denoiser(nn.Module):
@@ -48,23 +55,22 @@ class Denoiser(nn.Module):
   dtype: jnp.dtype
 
   @nn.compact
-  def __call__(self, noisy_Xc, time_X, context_XE):
+  def __call__(self, noisy, time, context):
     cfg, dtype = self.cfg, self.dtype
     width = cfg.denoiser_width
-    time_XF = nn.Dense(width, dtype=dtype, name="time_in")(
-      sinusoids(time_X, width)
-    )
-    time_XF = nn.Dense(width, dtype=dtype, name="time_out")(nn.silu(time_XF))
-    context_XF = nn.Dense(width, dtype=dtype, name="context_in")(context_XE)
-    x_XF = nn.Dense(width, dtype=dtype, name="token_in")(noisy_Xc)
+    time = sinusoids(time, width)
+    time = nn.Dense(width, dtype=dtype, name="time_in")(time)
+    time = nn.Dense(width, dtype=dtype, name="time_out")(nn.silu(time))
+    context = nn.Dense(width, dtype=dtype, name="context_in")(context)
+    x = nn.Dense(width, dtype=dtype, name="token_in")(noisy)
     for index in range(cfg.denoiser_depth):
       layer = DenoiserLayer(cfg, dtype, name=f"layers_{index}")
-      x_XF = layer(x_XF, time_XF + context_XF)
+      x = layer(x, time + context)
     zeros = nn.initializers.zeros_init()
     out = nn.Dense(
       self.token_width, dtype=dtype, kernel_init=zeros, name="token_out"
     )
-    return out(norm()(x_XF)).astype(jnp.float32)
+    return out(norm()(x)).astype(jnp.float32)
 
 
 class MaskedHead(nn.Module):
@@ -89,34 +95,34 @@ class MaskedHead(nn.Module):
     self.last_norm = norm()
     self.denoiser = Denoiser(cfg, self.token_width, dtype)
 
-  def context(self, tokens_BNc, known_BN, h_BND):
-    """What each token has to go by: [B N E].
+  def context(self, tokens, known, h):
+    """What each token has to go by: [..., N, E].
 
     Args:
-      tokens_BNc: deviations from the portrait; read where known only.
-      known_BN: bool.
-      h_BND: of the backbone.
+      tokens: deviations from the portrait, [..., N, c]; read where known only.
+      known: [..., N] bool.
+      h: of the backbone, [..., N, D].
     """
-    h_BNE = self.h_in(h_BND)
-    seen_BNE = self.token_in(tokens_BNc)
-    unknown_11E = self.unknown_11E.astype(seen_BNE.dtype)
-    x_BNE = jnp.where(known_BN[..., None], seen_BNE, unknown_11E)
-    x_BNE = x_BNE + self.position_1NE.astype(x_BNE.dtype) + h_BNE
+    h = self.h_in(h)
+    seen = self.token_in(tokens)
+    unknown = lift(self.unknown_11E.astype(seen.dtype), seen.ndim)
+    x = jnp.where(known[..., None], seen, unknown)
+    x = x + lift(self.position_1NE.astype(x.dtype), x.ndim) + h
     for layer in self.layers:
-      x_BNE = layer(x_BNE, h_BNE)
-    return self.last_norm(x_BNE)
+      x = layer(x, h)
+    return self.last_norm(x)
 
-  def denoise(self, noisy_Xc, time_X, context_XE):
-    """Tokens at time t, each with its context -> [X c], float32.
+  def denoise(self, noisy, time, context):
+    """Tokens at time t, each with its context -> [..., c], float32.
 
     It is clean tokens under flow matching and noise under noise prediction.
     """
-    return self.denoiser(noisy_Xc, time_X, context_XE)
+    return self.denoiser(noisy, time, context)
 
-  def __call__(self, noisy_BNc, time_B, features):
+  def __call__(self, noisy, time, features):
     """Touches every parameter once; for initialisation."""
-    h_BND, guess_BNc = features
-    known_BN = jnp.zeros(noisy_BNc.shape[:2], bool)
-    context_BNE = self.context(noisy_BNc, known_BN, h_BND)
-    time_BN = jnp.broadcast_to(time_B[:, None], known_BN.shape)
-    return guess_BNc + self.denoise(noisy_BNc, time_BN, context_BNE)
+    h, guess = features
+    known = jnp.zeros(noisy.shape[:-1], bool)
+    context = self.context(noisy, known, h)
+    time = jnp.broadcast_to(time[..., None], known.shape)
+    return guess + self.denoise(noisy, time, context)

@@ -12,6 +12,8 @@ in a token, M condition tokens, P = M + N, D width, R patterns; leading ... is
 [B T] in training, [B] in a stream.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -19,16 +21,12 @@ from eartalk_jax.models.backbone import Backbone, modulator
 from eartalk_jax.models.conditions import Conditions
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.flow_head import FlowHead
-from eartalk_jax.models.layers import norm, sinusoids
+from eartalk_jax.models.layers import lift, norm, sinusoids
 from eartalk_jax.models.masked_head import MaskedHead
+from eartalk_jax.models.sfa_banded import banded
 
 # How many patterns over the frame the conditions can weigh directly.
 PATTERNS = 64
-
-
-def _lift(x, rank):
-  """Adds leading axes of length 1 until `x` has `rank` axes."""
-  return x.reshape((1,) * (rank - x.ndim) + x.shape)
 
 
 def opening(cfg, sink_BSNc):
@@ -50,9 +48,15 @@ def _head(cfg):
 
 
 class Talker(nn.Module):
-  """All parameters of the model. See the methods for the ways in."""
+  """All parameters of the model. See the methods for the ways in.
+
+  Attributes:
+    cfg: its configuration.
+    attend: the form of SFA that reads clips; no parameter depends on it.
+  """
 
   cfg: TalkerConfig
+  attend: Callable = banded
 
   def setup(self):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
@@ -71,7 +75,7 @@ class Talker(nn.Module):
     zeros = nn.initializers.zeros_init()
     self.trust = nn.Dense(cfg.token_width, kernel_init=zeros)
     self.guess = nn.Dense(cfg.token_width, use_bias=False, kernel_init=zeros)
-    self.backbone = Backbone(cfg)
+    self.backbone = Backbone(cfg, self.attend)
     self.last_norm = norm()
     self.direct = nn.Dense(PATTERNS, dtype=dtype)
     self.patterns_RND = self.param(
@@ -83,7 +87,7 @@ class Talker(nn.Module):
   def embed_sink(self, sink_BSNc):
     """The sink frames' tokens -> (sink_BJD, anchor_BJD for adaptive norms)."""
     x_BSND = self.frame_in(sink_BSNc)
-    x_BSND = x_BSND + _lift(self.position_ND + self.sink_type_D[None], 4)
+    x_BSND = x_BSND + lift(self.position_ND + self.sink_type_D[None], 4)
     sink_BJD = x_BSND.reshape(x_BSND.shape[0], -1, x_BSND.shape[-1])
     if {"anchor", "sink"} & set(self.cfg.without):
       return sink_BJD, jnp.zeros_like(sink_BJD)
@@ -126,9 +130,9 @@ class Talker(nn.Module):
     loudness = jnp.sqrt(1 + jnp.square(level))[..., None, None]
     seen = self.frame_in(previous / loudness)
     seen += self.level_in(sinusoids(level, self.cfg.width))[..., None, :]
-    start = _lift(self.start_ND, seen.ndim)
+    start = lift(self.start_ND, seen.ndim)
     frame = jnp.where(started[..., None, None], seen, start)
-    frame += self.beside(sink) + direct + _lift(self.position_ND, seen.ndim)
+    frame += self.beside(sink) + direct + lift(self.position_ND, seen.ndim)
     guess = self._guess(previous, level, started, sink)
     return jnp.concatenate([condition, frame], axis=-2), (direct, guess)
 

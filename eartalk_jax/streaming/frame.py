@@ -18,9 +18,9 @@ import jax.numpy as jnp
 
 from eartalk_jax import heads
 from eartalk_jax.guidance import NO_GUIDANCE
-from eartalk_jax.models import sfa
 from eartalk_jax.models.backbone import Layer, band, unstack_layers
 from eartalk_jax.models.patches import to_latents, to_tokens
+from eartalk_jax.models.sfa_step import LayerCache
 from eartalk_jax.models.talker import opening
 
 
@@ -43,7 +43,7 @@ class StreamState:
   sink_BNc: jax.Array
   anchor_BJD: jax.Array
   portrait_BE: jax.Array
-  caches: tuple[sfa.LayerCache, ...]
+  caches: tuple[LayerCache, ...]
   key_B: jax.Array
 
 
@@ -85,7 +85,7 @@ def init(model, weights, sink_BShwC, key_B, portrait):
     sink_BJD, k_BJHK, v_BJHK = layer.apply(
       {"params": params}, sink_BJD, anchor_BJD, method="sink"
     )
-    caches.append(sfa.LayerCache.empty(k_BJHK, v_BJHK, cfg.tokens, band(cfg)))
+    caches.append(LayerCache.empty(k_BJHK, v_BJHK, cfg.tokens, band(cfg)))
   return StreamState(
     count_B=jnp.zeros(before_BNc.shape[:1], jnp.int32),
     previous_BNc=before_BNc,

@@ -1,0 +1,75 @@
+"""Clips split over time: a device has some of the frames of each.
+
+A frame sees the sink and the W-1 frames before it, so all that a device needs
+of the others are the keys and values of that many frames before its own: one
+halo from one neighbour, however long the clip is. Everything else in the model
+works on frames apart.
+
+Dimension key: B batch, T blocks, P tokens in a block, N frame tokens, J sink
+tokens, V = W - 1, H heads, K head width.
+"""
+
+import jax
+from jax.sharding import PartitionSpec as P
+
+from eartalk_jax.errors import UserError
+from eartalk_jax.models.sfa import Halo
+from eartalk_jax.models.sfa_banded import banded
+from eartalk_jax.sharding import ROWS
+
+_CLIP = P(ROWS, "context", None, "tensor", None)  # [B, T, P, H, K]
+_SINK = P(ROWS, None, "tensor", None)  # [B, J, H, K]
+
+
+def attention_over(mesh):
+  """The form of SFA for clips on a mesh, called as `sfa.dense` is."""
+  parts = mesh.shape["context"]
+  if parts == 1:
+    return banded
+
+  def attend(q, k, v, sink_k, sink_v, band, first_B):
+    def part(q, k, v, sink_k, sink_v, first_B):
+      index = jax.lax.axis_index("context")
+      if band.window == 1:
+        before = None
+      else:
+        frames = (x[:, :, band.conditions :] for x in (k, v))
+        halos = (_from_before(x, band.window - 1, parts) for x in frames)
+        before = Halo(*halos, exists=index > 0)
+      first_B = first_B + index * q.shape[1]
+      return banded(q, k, v, sink_k, sink_v, band, first_B, before)
+
+    specs = (_CLIP, _CLIP, _CLIP, _SINK, _SINK, P(ROWS))
+    mapped = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=_CLIP)
+    return mapped(q, k, v, sink_k, sink_v, first_B)
+
+  return attend
+
+
+def _from_before(x_BTNHK, frames, parts):
+  """The last frames of the part before; zeros for the first part."""
+  onward = [(part, part + 1) for part in range(parts - 1)]
+  return jax.lax.ppermute(x_BTNHK[:, -frames:], "context", onward)
+
+
+def check_mesh(model, frames, mesh):
+  """Raises UserError when a talker's clips cannot be split as a mesh says.
+
+  Args:
+    model: TalkerConfig.
+    frames: T of the training windows.
+    mesh: with the axes of `sharding.AXES`.
+  """
+  parts, heads = mesh.shape["context"], mesh.shape["tensor"]
+  if parts > 1 and (frames % parts or frames // parts < model.window - 1):
+    raise UserError(
+      f"config: mesh.context={parts} cannot split data.frames={frames}: each "
+      f"part needs the same number of frames, at least {model.window - 1} "
+      f"(model.window - 1); set data.frames to a multiple of {parts} from "
+      f"{parts * (model.window - 1)} on"
+    )
+  for name, size in (("model", model.heads), ("model.head", model.head.heads)):
+    if size % heads:
+      raise UserError(
+        f"config: mesh.tensor={heads} does not divide {name}.heads={size}"
+      )

@@ -1,0 +1,156 @@
+"""Clips split over time: the same numbers for one halo."""
+
+import collections
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import talkers
+from tiny import run_config
+
+from eartalk_jax import objective
+from eartalk_jax.context_parallel import attention_over, check_mesh
+from eartalk_jax.errors import UserError
+from eartalk_jax.metrics import read_metrics
+from eartalk_jax.models import positions, sfa
+from eartalk_jax.models.talker import Talker
+from eartalk_jax.sharding import (
+  TALKER_RULES,
+  MeshConfig,
+  batch_shardings,
+  make_mesh,
+  tree_shardings,
+)
+from eartalk_jax.training import fit
+
+# Eight heads, so that the tensor axis can take eight devices.
+CFG = dataclasses.replace(
+  talkers.TINY,
+  width=32,
+  depth=2,
+  heads=8,
+  head=dataclasses.replace(talkers.TINY.head, width=32, heads=8),
+)
+FRAMES = 16  # two for each of eight parts: just what a window of 3 reaches
+
+
+@pytest.mark.parametrize("kind", positions.KINDS)
+@pytest.mark.parametrize("window", [1, 3])
+def test_split_attention_and_its_gradient_equal_the_definition(kind, window):
+  mesh = make_mesh(MeshConfig(2, 1, 1, 4))
+  band = sfa.Band(window, 2, kind)
+  keys = jax.random.split(jax.random.key(0), 5)
+  clips = [jax.random.normal(k, (2, 12, 5, 2, 8)) for k in keys[:3]]
+  sinks = [jax.random.normal(k, (2, 3, 2, 8)) for k in keys[3:]]
+  first_B = jnp.array([0, 2])
+
+  def total(form):
+    def of(*arrays):
+      out_BTPHK = form(*arrays, band, first_B)
+      weight_T1 = jnp.arange(12.0)[:, None, None, None]
+      return jnp.sum(jnp.sin(out_BTPHK) * weight_T1[None])
+
+    return jax.jit(jax.value_and_grad(of, argnums=range(5)))(*clips, *sinks)
+
+  got, want = total(attention_over(mesh)), total(sfa.dense)
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def _bytes_of_collectives(frames, parts):
+  """{kind: bytes} in the compiled gradient, with the layers unrolled."""
+  cfg = dataclasses.replace(CFG, unroll=CFG.depth)
+  mesh = make_mesh(MeshConfig(1, 1, 1, parts), jax.devices()[:parts])
+  model = Talker(cfg, attention_over(mesh))
+  params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  batch = jax.eval_shape(lambda: talkers.batch(cfg, 1, frames))
+  params, batch = (
+    jax.tree.map(
+      lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, at
+    )
+    for tree, at in (
+      (params, tree_shardings(params, mesh, TALKER_RULES)),
+      (batch, batch_shardings(batch, mesh)),
+    )
+  )
+  loss_fn = objective.talker_loss(model)
+  with jax.set_mesh(mesh):
+    gradient = jax.jit(jax.grad(lambda *x: loss_fn(*x)[0]))
+    text = gradient.lower(params, batch, jax.random.key(0)).compile().as_text()
+  found = collections.Counter()
+  kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
+  for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", text):
+    for dims in re.findall(r"\w+\[([\d,]*)\]", shapes):
+      found[kind] += 4 * int(np.prod([int(n) for n in dims.split(",") if n]))
+  return found
+
+
+def test_twice_the_clip_on_twice_the_devices_costs_no_more_communication():
+  once, twice = _bytes_of_collectives(8, 4), _bytes_of_collectives(16, 8)
+  assert once == twice
+  # Halos and the sum of gradients, nothing else.
+  assert set(once) == {"collective-permute", "all-reduce"}
+  halo = 2 * (CFG.window - 1) * CFG.tokens * CFG.width * 4  # keys and values
+  frame = CFG.tokens * CFG.token_width * 4  # the frame before the first
+  assert once["collective-permute"] == 2 * CFG.depth * halo + frame
+
+
+class _Clips:
+  """Random clips; a function of the step."""
+
+  fingerprint = {"of": "random clips"}
+
+  def iterate(self, step):
+    while True:
+      batch = talkers.batch(CFG, rows=8, frames=FRAMES, seed=step)
+      yield jax.tree.map(np.asarray, batch)
+      step += 1
+
+
+def _losses(workdir, mesh):
+  model = Talker(CFG, attention_over(mesh))
+  fit(
+    run_config(steps=20, log_every=1, save_every=100),
+    init_params=objective.init_params(model),
+    loss_fn=objective.talker_loss(model),
+    rules=TALKER_RULES,
+    batches=_Clips(),
+    workdir=workdir,
+    fingerprint={},
+    mesh=mesh,
+  )
+  return np.array([line["loss"] for line in read_metrics(workdir)])
+
+
+@pytest.fixture(scope="module")
+def losses_of_one_device(tmp_path_factory):
+  mesh = make_mesh(devices=jax.devices()[:1])
+  losses = _losses(tmp_path_factory.mktemp("one"), mesh)
+  assert losses[-1] < 0.9 * losses[0]
+  return losses
+
+
+@pytest.mark.parametrize(
+  "mesh",
+  [(8,), (1, 8), (1, 1, 8), (1, 1, 1, 8), (2, 1, 2, 2), (1, 2, 2, 2)],
+  ids=str,
+)
+def test_every_mesh_learns_the_same(tmp_path, losses_of_one_device, mesh):
+  losses = _losses(tmp_path, make_mesh(MeshConfig(*mesh)))
+  np.testing.assert_allclose(losses, losses_of_one_device, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+  ("mesh", "frames", "message"),
+  [
+    ((1, 1, 1, 8), 12, "context=8 cannot split data.frames=12"),
+    ((1, 1, 1, 8), 8, "at least 2 .* a multiple of 8 from 16 on"),
+    ((1, 1, 8), 16, "tensor=8 does not divide model.heads=2"),
+  ],
+)
+def test_a_mesh_that_does_not_fit_the_model_is_refused(mesh, frames, message):
+  with pytest.raises(UserError, match=message):
+    check_mesh(talkers.TINY, frames, make_mesh(MeshConfig(*mesh)))
