@@ -116,5 +116,5 @@ def _part(rest):
   control |= {"rematted_computation", "branch_0_fun", "branch_1_fun"}
   names = [name for name in names if name not in control][:3]
   if not names:
-    return "loss, optimizer and others" + " (backward)" * backward
+    return "loss and others" + " (backward)" * backward
   return "/".join(names) + " (backward)" * backward

@@ -79,6 +79,26 @@ def test_a_full_disk_is_an_error_and_leaves_no_half_line(tmp_path):
   assert kinds(tmp_path) == ["start", "stop"]
 
 
+def test_a_disk_that_fills_while_the_run_says_nothing_stops_it(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(events, "BEAT", 0.01)
+  with (
+    pytest.raises(UserError, match="cannot write"),
+    EventLog(tmp_path) as log,
+  ):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+      resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+      log._beating.join(timeout=60)
+    finally:
+      resource.setrlimit(resource.RLIMIT_FSIZE, before)
+      signal.signal(signal.SIGXFSZ, ignored)
+    log.write("after")
+  assert "after" not in kinds(tmp_path)
+
+
 def test_another_process_writes_only_what_is_meant_for_all(tmp_path):
   with EventLog(tmp_path, process=0), EventLog(tmp_path, process=3) as other:
     other.write("commit", step=1)

@@ -144,7 +144,7 @@ def test_a_run_is_profiled_and_goes_on_with_the_same_bits(tmp_path, capsys):
     assert jnp.array_equal(a, b)
   text = (tmp_path / "traced/profile/breakdown.txt").read_text()
   assert text.startswith("steps 3 to 5: ") and "mean of 8 devices" in text
-  assert MATMUL in text and COLLECTIVE in text
+  assert MATMUL in text and COLLECTIVE in text and "optimizer" in text
   runs = re.search(rf"^(\S+) +(\S+)  {COLLECTIVE};", text, re.MULTILINE)
   assert float(runs.group(2)) == 1, "all of each step, and no other"
   assert "steps 3 to 5: " in capsys.readouterr().out
