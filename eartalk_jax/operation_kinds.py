@@ -7,22 +7,15 @@ the path of the module that it was traced in.
 import dataclasses
 import re
 
+from eartalk_jax.aot import hlo_text
+from eartalk_jax.aot.hlo import COLLECTIVES
+
 MATMUL, COLLECTIVE = "matrix products", "collectives"
 COPY, TRANSFER = "copies and layout", "transfers to and from the host"
 REST = "elementwise, softmax, reductions"
 
 _MATMUL = {"dot", "convolution", "ragged-dot"}
-_COLLECTIVES = {
-  "all-reduce",
-  "all-gather",
-  "reduce-scatter",
-  "all-to-all",
-  "ragged-all-to-all",
-  "collective-permute",
-  "collective-broadcast",
-  "send",
-  "recv",
-}
+_COLLECTIVES = {*COLLECTIVES, "send", "recv"}
 _COPIES = {
   "copy",
   "slice",
@@ -40,6 +33,17 @@ _COPIES = {
   "parameter",
   "constant",
 }
+# Steps of a path that are no module.
+_CONTROL = {
+  "while",
+  "body",
+  "cond",
+  "closed_call",
+  "checkpoint",
+  "rematted_computation",
+  "branch_0_fun",
+  "branch_1_fun",
+}
 # Kernels of libraries, and operations that are in no text.
 _BY_NAME = (
   (COLLECTIVE, r"nccl|^(all-|reduce-scatter|collective-)"),
@@ -47,8 +51,6 @@ _BY_NAME = (
   (MATMUL, r"gemm|cublas|cutlass|xmma|matmul|^dot|^convolution|\$conv"),
   (COPY, r"memcpy|memset|^copy|^transpose|^slice"),
 )
-_LINE = re.compile(r"^\s*(?:ROOT )?%?(\S+) = (?:\(.*?\)|\S+) ([\w\-]+)\((.*)$")
-_HEADER = re.compile(r"^(?:ENTRY )?%?(\S+) \(.*\{$")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,32 +66,30 @@ class Instructions:
 
   def __init__(self, text):
     """Reads `compiled.as_text()`."""
-    self._lines, self._inside = {}, {}
-    for line in text.splitlines():
-      header, found = _HEADER.match(line), _LINE.match(line)
-      if header and not found:
-        inside = self._inside.setdefault(header.group(1), [])
-      elif found:
-        name, opcode, rest = found.groups()
-        self._lines[name] = opcode, rest
-        inside.append(name)
+    self._inside, _ = hlo_text.parse(text)
+    self._lines = {
+      name: line
+      for computation in self._inside.values()
+      for name, line in computation.items()
+    }
 
   def __getitem__(self, name):
-    opcode, rest = self._lines.get(name, ("", name))
-    return Instruction(self._kind(name), _part(rest) if opcode else "others")
+    line = self._lines.get(name)
+    if line is None:
+      return Instruction(_by_name(name), "others")
+    return Instruction(self._kind(line), _part(line.rest))
 
-  def _kind(self, name):
-    opcode, rest = self._lines.get(name, ("custom-call", name))
-    if opcode in ("fusion", "call", "async-start"):
-      called = re.search(r"(?:calls|to_apply)=%?([^\s,]+)", rest).group(1)
-      kinds = {self._kind(inner) for inner in self._inside.get(called, ())}
+  def _kind(self, line):
+    if line.opcode in ("fusion", "call", "async-start"):
+      called = line.attribute("calls") or line.attribute("to_apply")
+      kinds = {self._kind(inner) for inner in self._inside[called].values()}
       # One matrix product outweighs all that is fused to it.
       order = (COLLECTIVE, MATMUL, TRANSFER, REST)
       return next((kind for kind in order if kind in kinds), COPY)
-    if opcode == "custom-call":
-      target = re.search(r'custom_call_target="([^"]*)"', rest)
-      return _by_name(target.group(1) if target else name)
-    opcode = opcode.removesuffix("-start").removesuffix("-done")
+    if line.opcode == "custom-call":
+      target = re.search(r'custom_call_target="([^"]*)"', line.rest)
+      return _by_name(target.group(1) if target else line.name)
+    opcode = line.opcode.removesuffix("-start").removesuffix("-done")
     if opcode in ("infeed", "outfeed"):
       return TRANSFER
     for kind, opcodes in ((MATMUL, _MATMUL), (COLLECTIVE, _COLLECTIVES)):
@@ -112,9 +112,7 @@ def _part(rest):
   backward = any(name.startswith("transpose(") for name in path)
   # Not the wrappers of JAX, the methods, or an einsum's letters.
   names = [name for name in path if re.fullmatch(r"\w+", name)]
-  control = {"while", "body", "cond", "closed_call", "checkpoint"}
-  control |= {"rematted_computation", "branch_0_fun", "branch_1_fun"}
-  names = [name for name in names if name not in control][:3]
+  names = [name for name in names if name not in _CONTROL][:3]
   if not names:
     return "loss and others" + " (backward)" * backward
   return "/".join(names) + " (backward)" * backward

@@ -1,11 +1,15 @@
 """FLOP/s for any device, a percentage only where the peak is known."""
 
 import re
+import time
+import types
 
 import pytest
 from tiny import run_config, train
 
+from eartalk_jax.events import EventLog
 from eartalk_jax.metrics import read_metrics
+from eartalk_jax.step_log import StepLog
 from eartalk_jax.utilization import Utilization, rates_text
 
 
@@ -38,3 +42,26 @@ def test_a_run_tells_its_flops_where_they_are_known(tmp_path, capsys):
     )
   train(tmp_path / "without", run_config(steps=4))
   assert "FLOP" not in capsys.readouterr().out
+
+
+def test_saving_and_evaluating_lower_no_rate(tmp_path):
+  lines = []
+  quiet = types.SimpleNamespace(
+    begin=lambda: None,
+    update=lambda *unused: None,
+    write=lambda step, line: lines.append(line),
+    read=lambda step, metrics: None,
+  )
+  metrics = {"loss": 1.0, "skipped": 0.0, "skipped_total": 0.0}
+  metrics |= {"loss_limit": 2.0, "grad_norm_limit": 2.0}
+  work = Utilization(1.0, 1, "abacus")
+  with EventLog(tmp_path, process=0) as events:
+    log = StepLog(run_config(log_every=1), quiet, quiet, events, quiet, work)
+    log.begin()
+    with log.aside("checkpoint"):
+      time.sleep(0.5)
+    log.push(1, dict(metrics))
+    log.flush()
+  (line,) = lines
+  assert line["steps_per_second"] < 2
+  assert line["flops_per_second_per_device"] > 2 * line["steps_per_second"]
