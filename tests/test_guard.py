@@ -134,24 +134,32 @@ def test_one_bad_batch_is_one_skip_with_its_samples(
       np.testing.assert_array_equal(shard.data, whole[shard.index])
 
 
-def test_a_gradient_may_spike_where_the_loss_does_not(tmp_path):
-  def steep(params, batch, key):
+@pytest.mark.parametrize(
+  ("spikes", "other", "reason"),
+  [
+    ("loss", "grad_norm", "loss spike"),
+    ("grad_norm", "loss", "gradient spike"),
+  ],
+)
+def test_loss_or_gradient_may_spike_alone(tmp_path, spikes, other, reason):
+  def odd(params, batch, key):
     loss, metrics = loss_fn(params, batch, key)
-    steps = batch["slope_B"].mean() * loss
-    return loss + steps - jax.lax.stop_gradient(steps), metrics
+    more = batch["odd_B"].mean() * loss
+    flat = jax.lax.stop_gradient(more)
+    return loss + (flat if spikes == "loss" else more - flat), metrics
 
-  class Steep(Poisoned):
+  class Odd(Poisoned):
     def batch(self, step):
-      slope = 999.0 if step in self.steps else 0.0
-      slope_B = np.full(self.rows, slope, np.float32)
-      return Batches().batch(step) | {"slope_B": slope_B}
+      times = 999.0 if step in self.steps else 0.0
+      odd_B = np.full(self.rows, times, np.float32)
+      return Batches().batch(step) | {"odd_B": odd_B}
 
   run = run_config(guard=EARLY)
-  train(tmp_path, run, loss_fn=steep, batches=Steep("", {9}))
+  train(tmp_path, run, loss_fn=odd, batches=Odd("", {9}))
   (line,) = skipped(tmp_path)
-  assert line["reason"] == "gradient spike"
-  assert line["grad_norm"] > 10 * line["grad_norm_limit"]
-  assert line["loss"] < line["loss_limit"]
+  assert line["reason"] == reason
+  assert line[spikes] > 10 * line[spikes + "_limit"]
+  assert line[other] < line[other + "_limit"]
 
 
 def test_a_lasting_change_stops_the_run_and_may_be_allowed(tmp_path):
