@@ -89,7 +89,7 @@ def test_every_microbatch_has_noise_of_its_own():
 def test_no_row_moves_between_devices(mesh):
   rows = Batches(64).batch(0)
   with jax.set_mesh(make_mesh(MeshConfig(*mesh))):
-    batch = put_batch(rows)
+    batch = put_batch(rows, 64, jax.sharding.get_mesh())
     step = jax.jit(differentiate(plain, 4)).lower(PARAMS, batch, KEY).compile()
     found = step(PARAMS, batch, KEY)
   assert_close(found[1], run_jitted(plain, 1, rows)[1])
