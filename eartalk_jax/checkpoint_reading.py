@@ -23,6 +23,8 @@ CONTEXT.checkpointables.registry = ocp.handlers.local_registry().add(
 )
 # Slicing a replicated array compiles a program per shape: not for small ones.
 CONTEXT.array.saving.min_slice_bytes_for_replica_parallel = 2**22
+# Seconds: a save that failed in one process is waited for by the others.
+CONTEXT.async_options.timeout_secs = 600
 
 
 def load_ema(workdir, abstract_params=None):

@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 
@@ -89,6 +90,16 @@ def test_a_run_leaves_all_that_inference_needs(root, tmp_path):
   train(config, tmp_path)
   config.model.window = 2
   with pytest.raises(UserError, match="model.window was 3 and is now 2"):
+    train(config, tmp_path)
+  config.model.window = 3
+  # The same data may lie elsewhere; other data may not take its place.
+  config.data.tokens = str(shutil.copytree(root / "tokens", tmp_path / "moved"))
+  train(config, tmp_path)
+  config.data.tokens = str(tmp_path / "other")
+  write_tokens(
+    tmp_path / "other", lengths=(21,) * 8, tokenizer=copied.fingerprint
+  )
+  with pytest.raises(UserError, match="fingerprints.tokens was '"):
     train(config, tmp_path)
 
 
