@@ -46,6 +46,10 @@ def run_jobs(function, jobs, workers):
       "a worker process was killed, for want of memory perhaps; run the same "
       "command again, with fewer --workers"
     ) from None
+  except (KeyboardInterrupt, SystemExit):
+    for worker in multiprocessing.active_children():
+      worker.terminate()  # it would finish its job first
+    raise
   finally:
     pool.shutdown(cancel_futures=True)
 

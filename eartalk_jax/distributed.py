@@ -115,6 +115,8 @@ def join(membership, timeout):
     # Nothing is left to be found out.
     cluster_detection_method="deactivate",
     initialization_timeout=max(int(timeout), 1),
+    # Process 0 may have something to do when the others are done.
+    shutdown_timeout_seconds=3600,
   )
 
 

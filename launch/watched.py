@@ -43,8 +43,10 @@ def run_watched(command, tell):
         told = now
         tell(now - began, peak)
       time.sleep(_LOOK_EVERY_S)
-  except KeyboardInterrupt:
-    process.wait()  # it was interrupted, too, and saves what it has
+  except (KeyboardInterrupt, SystemExit) as end:
+    if isinstance(end, SystemExit):
+      process.terminate()  # Ctrl-C, unlike SIGTERM, it was sent as well
+    process.wait()  # it saves what it has
     raise
   finally:
     tell(time.monotonic() - began, peak)

@@ -1,8 +1,11 @@
 """One process of several: python one_of_many.py PORT RANK COUNT WORKDIR [OPT].
 
-Options: slow leaves a killer some time; resize goes on with another count.
+Options: slow leaves a killer some time; resize goes on with another count; ids
+prints the samples of this process's rows of WORKDIR/../tokens.
 """
 
+import json
+import pathlib
 import sys
 import time
 
@@ -24,27 +27,39 @@ def main():
     listener.join()
   from tiny import Batches, run_config, train
 
-  from eartalk_jax.sharding import MeshConfig
+  from eartalk_jax.sharding import MeshConfig, local_rows, make_mesh
+
+  settings = {"steps": 80, "save_every": 50} if "slow" in options else {}
+  run = run_config(
+    mesh=MeshConfig(-1, 2, 1), allow_resize="resize" in options, **settings
+  )
+  rows = local_rows(run.batch_size, make_mesh(run.mesh))
+  if "ids" in options:
+    print_ids(rows)
 
   class Part(Batches):
     """The rows of this process."""
 
     def batch(self, step):
-      rows = self.rows // jax.process_count()
-      first = jax.process_index() * rows
       whole = super().batch(step)
-      return {name: a[first : first + rows] for name, a in whole.items()}
+      return {name: a[rows] for name, a in whole.items()}
 
     def iterate(self, step):
       for batch in super().iterate(step):
         time.sleep(0.1 * ("slow" in options))
         yield batch
 
-  settings = {"steps": 80, "save_every": 50} if "slow" in options else {}
-  run = run_config(
-    mesh=MeshConfig(-1, 2, 1), allow_resize="resize" in options, **settings
-  )
   train(workdir, run, batches=Part())
+
+
+def print_ids(rows):
+  from test_batches import batches
+
+  from data_pipelines.shards import open_dataset
+
+  tokens = open_dataset(pathlib.Path(workdir).parent / "tokens", "tokens")
+  loader = batches(tokens, 8, rows=rows)
+  print("ids", json.dumps([loader.sample_ids(step) for step in range(3)]))
 
 
 cli.run(main)

@@ -33,6 +33,14 @@ _STUBBORN = """
   finally:
     time.sleep(60)
 """
+_PARENT = """
+  from launch.watched import run_watched
+  child = "import signal, sys, time, pathlib;"
+  child += "save = lambda *_: (pathlib.Path('saved').touch(), sys.exit(143));"
+  child += "signal.signal(signal.SIGTERM, save);"
+  child += "print('ready', flush=True); time.sleep(60)"
+  run_watched(["-c", child], lambda *told: None)
+"""
 
 
 def command(body, folder):
@@ -70,6 +78,14 @@ def test_sigterm_ends_a_command_with_143_and_a_line(tmp_path, body):
   assert "served: SIGTERM during some work" in errors
   assert "Traceback" not in errors
   assert list(tmp_path.iterdir()) == [], "nothing half-written"
+
+
+def test_a_command_lets_its_own_command_save(tmp_path):
+  process = command(_PARENT, tmp_path)
+  process.terminate()
+  process.communicate(timeout=30)
+  assert process.returncode == 143
+  assert (tmp_path / "saved").exists()
 
 
 def test_a_second_ctrl_c_interrupts_whatever_goes_on(tmp_path):

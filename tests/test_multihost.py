@@ -1,5 +1,6 @@
 """Several processes train one model, stop together and take over."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,8 +12,11 @@ import sys
 import time
 
 import numpy as np
+from test_batches import batches
 from tiny import run_config, train
+from tokens import write_tokens
 
+from data_pipelines.shards import open_dataset
 from eartalk_jax.checkpoint_reading import load_ema
 from eartalk_jax.metrics import read_metrics
 from eartalk_jax.sharding import MeshConfig
@@ -92,9 +96,9 @@ def test_two_processes_give_the_losses_of_one_and_take_over(tmp_path):
 
 
 def test_four_processes_stop_together_and_two_take_over(tmp_path):
-  """SIGTERM to one of them: all save the same step and say so."""
   workdir = tmp_path / "run"
-  running = start_many(4, workdir, "slow")
+  tokens = write_tokens(tmp_path / "tokens")
+  running = start_many(4, workdir, "slow", "ids")
 
   def stop_one():
     while not (workdir / "metrics.jsonl").exists() or not losses(workdir):
@@ -110,6 +114,12 @@ def test_four_processes_stop_together_and_two_take_over(tmp_path):
   assert load_ema(workdir)[0] == step
   assert all("served: SIGTERM" in output for _, output in ended)
   assert "on process 2" in ended[0][1] and "on process" not in ended[2][1]
+
+  alone = batches(open_dataset(tokens, "tokens"), 8)
+  ids = [json.loads(re.search("ids (.*)", out)[1]) for _, out in ended]
+  for at in range(3):
+    together = [tuple(name) for of_one in ids for name in of_one[at]]
+    assert together == alone.sample_ids(at)
 
   whole = tmp_path / "whole"
   train(whole, run_config(steps=STEPS, save_every=50))

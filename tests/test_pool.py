@@ -23,7 +23,7 @@ def die(number):
 
 
 def sleep(number):
-  print(os.getpid(), flush=True)
+  os.write(1, f"{os.getpid()}\n".encode())  # one line, whoever writes, too
   time.sleep(60)
 
 
@@ -53,10 +53,15 @@ def is_alive(pid):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_workers_end_with_their_parent():
+@pytest.mark.parametrize(
+  "number, status", [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 143)]
+)
+def test_workers_end_with_their_parent(number, status):
   code = (
     "import test_pool as t\n"
-    "if __name__ == '__main__': list(t.run_jobs(t.sleep, [1, 2], 2))"
+    "from launch import cli\n"
+    "if __name__ == '__main__':\n"
+    "  cli.run(lambda: list(t.run_jobs(t.sleep, [1, 2], 2)))"
   )
   root = os.path.dirname(os.path.dirname(__file__))
   parent = subprocess.Popen(
@@ -67,8 +72,8 @@ def test_workers_end_with_their_parent():
   )
   workers = [int(parent.stdout.readline()) for _ in range(2)]
   assert all(map(is_alive, workers))
-  parent.kill()
-  parent.wait()
+  parent.send_signal(number)
+  assert parent.wait(timeout=30) == status
   deadline = time.monotonic() + 10
   while any(map(is_alive, workers)) and time.monotonic() < deadline:
     time.sleep(0.05)
