@@ -1,6 +1,6 @@
-"""Clips split over time: a device has some of the frames of each.
+"""How clips are attended to on a mesh; they may be split over time.
 
-A frame sees the sink and the W-1 frames before it, so all that a device needs
+A device has some of the frames of each clip. A frame sees the sink and the W-1 frames before it, so all that a device needs
 of the others are the keys and values of that many frames before its own: one
 halo from one neighbour, however long the clip is. Everything else in the model
 works on frames apart.
@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as P
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.sfa import Halo
 from eartalk_jax.models.sfa_banded import banded
+from eartalk_jax.models.sfa_splash import splash
 from eartalk_jax.sharding import ROWS
 
 _CLIP = P(ROWS, "context", None, "tensor", None)  # [B, T, P, H, K]
@@ -22,25 +23,35 @@ _SINK = P(ROWS, None, "tensor", None)  # [B, J, H, K]
 
 
 def attention_over(mesh):
-  """The form of SFA for clips on a mesh, called as `sfa.dense` is."""
+  """The form of SFA for clips on a mesh, called as `sfa.dense` is.
+
+  TPUs take the Pallas kernel, other devices what XLA makes of `banded`.
+  """
   parts = mesh.shape["context"]
-  if parts == 1:
+  on_tpu = mesh.devices.flat[0].platform == "tpu"
+  form = splash if on_tpu else banded
+  if parts == 1 and not on_tpu:
     return banded
 
   def attend(q, k, v, sink_k, sink_v, band, first_B):
     def part(q, k, v, sink_k, sink_v, first_B):
       index = jax.lax.axis_index("context")
-      if band.window == 1:
-        before = None
-      else:
+      before = None
+      if parts > 1 and band.window > 1:
         frames = (x[:, :, band.conditions :] for x in (k, v))
         halos = (_from_before(x, band.window - 1, parts) for x in frames)
         before = Halo(*halos, exists=index > 0)
       first_B = first_B + index * q.shape[1]
-      return banded(q, k, v, sink_k, sink_v, band, first_B, before)
+      return form(q, k, v, sink_k, sink_v, band, first_B, before)
 
     specs = (_CLIP, _CLIP, _CLIP, _SINK, _SINK, P(ROWS))
-    mapped = jax.shard_map(part, mesh=mesh, in_specs=specs, out_specs=_CLIP)
+    mapped = jax.shard_map(
+      part,
+      mesh=mesh,
+      in_specs=specs,
+      out_specs=_CLIP,
+      check_vma=not on_tpu,  # a kernel does not say what its results vary over
+    )
     return mapped(q, k, v, sink_k, sink_v, first_B)
 
   return attend

@@ -9,6 +9,7 @@ import pytest
 
 from eartalk_jax.models import positions, sfa
 from eartalk_jax.models.sfa_banded import banded
+from eartalk_jax.models.sfa_splash import splash
 from eartalk_jax.models.sfa_step import LayerCache, step
 
 B, M, N, J, H, K, W = 2, 2, 3, 5, 2, 8, 4
@@ -111,6 +112,45 @@ def test_the_later_part_of_a_clip_needs_only_a_halo(band, begin):
   np.testing.assert_allclose(
     banded(q, k, v, *sinks, band, FIRST_B, none), whole, atol=2e-6
   )
+
+
+@pytest.mark.parametrize(
+  ("kind", "begin"),
+  [("relative", 4), ("relative", None), ("cyclic", 4), ("cyclic", 0)],
+)
+def test_the_pallas_kernel_and_its_gradient_equal_the_definition(kind, begin):
+  """`begin`: where a later part begins; None has no halo, 0 an empty one."""
+  band = sfa.Band(3, M, kind)
+  keys = jax.random.split(jax.random.key(0), 5)
+  # Frames do not fill the kernel's squares.
+  clip = [jax.random.normal(i, (B, 6, M + 70, 1, K)) for i in keys[:3]]
+  sinks = [jax.random.normal(i, (B, J, 1, K)) for i in keys[3:]]
+  start = begin or 0
+
+  def whole(q, k, v, *sinks):
+    return sfa.dense(q, k, v, *sinks, band, FIRST_B)[:, start:]
+
+  def kernel(q, k, v, *sinks):
+    halo = None
+    if begin is not None:
+      before = slice(max(start - 2, 0), max(start, 2))
+      halo = [x[:, before, M:] for x in (k, v)]
+      halo = sfa.Halo(*halo, exists=jnp.array(begin > 0))
+    part = [x[:, start:] for x in (q, k, v)]
+    return splash(*part, *sinks, band, FIRST_B + start, halo, interpret=True)
+
+  def of(form):
+    def total(*arrays):
+      out_BTPHK = form(*arrays)
+      return jnp.sum(jnp.sin(out_BTPHK)), out_BTPHK
+
+    gradient = jax.value_and_grad(total, argnums=range(5), has_aux=True)
+    (_, out_BTPHK), grads = jax.jit(gradient)(*clip, *sinks)
+    return out_BTPHK, grads
+
+  got, want = of(kernel), of(whole)
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+    np.testing.assert_allclose(a, b, atol=5e-5)
 
 
 @both

@@ -46,10 +46,11 @@ def _chunk_keys(x_BGWPHK, before_BVNHK, m):
   return jnp.concatenate([x.reshape(b, g, -1, h, k) for x in parts], axis=2)
 
 
-def _chunk_mask(chunks, block_S, begins, window, p, m):
+def _chunk_mask(chunks, block_S, begins, window, n, m, tokens):
   """[G Q R] bool over `_chunk_keys`: the band, and own conditions only.
 
-  `begins` says whether the first chunk has none before it.
+  `begins` says whether the first chunk has none before it, `tokens` how many
+  queries a block has.
   """
   query_W = block_S[-window:]
   older_G = (jnp.arange(chunks) > 0) | ~begins
@@ -58,10 +59,10 @@ def _chunk_mask(chunks, block_S, begins, window, p, m):
   own_WW = query_W[:, None] == query_W[None, :]
   own_GWW = jnp.broadcast_to(own_WW[None], (chunks, window, window))
   mask_GWR = jnp.concatenate(
-    [jnp.repeat(band_GWS, p - m, axis=2), jnp.repeat(own_GWW, m, axis=2)],
+    [jnp.repeat(band_GWS, n, axis=2), jnp.repeat(own_GWW, m, axis=2)],
     axis=2,
   )
-  return jnp.repeat(mask_GWR, p, axis=1)
+  return jnp.repeat(mask_GWR, tokens, axis=1)
 
 
 def _chunk_places(chunks, block_S, band, first_B):
@@ -86,13 +87,18 @@ def banded(
   first_B,
   before=None,
 ):
-  """See `sfa.dense`; `before` is the clip's Halo, if it is a later part."""
-  b, t, p, h, k = q_BTPHK.shape
+  """See `sfa.dense`; `before` is the clip's Halo, if it is a later part.
+
+  Fewer tokens of a block may ask than may be asked.
+  """
+  b, t, p, h, k = k_BTPHK.shape
+  tokens = q_BTPHK.shape[2]
   m, window = band.conditions, band.window
   n, g = p - m, -(-t // window)
   pad = ((0, 0), (0, g * window - t), (0, 0), (0, 0), (0, 0))
   chunked = (b, g, window, p, h, k)
-  q_BGWPHK = (jnp.pad(q_BTPHK, pad) / math.sqrt(k)).reshape(chunked)
+  q_BGWPHK = jnp.pad(q_BTPHK, pad) / math.sqrt(k)
+  q_BGWPHK = q_BGWPHK.reshape(b, g, window, tokens, h, k)
   k_BGWPHK = jnp.pad(k_BTPHK, pad).reshape(chunked)
   v_BGWPHK = jnp.pad(v_BTPHK, pad).reshape(chunked)
   before_k, before_v, begins = None, None, jnp.array(True)
@@ -117,13 +123,13 @@ def banded(
     band.rotated_sink(sink_k_BJHK),
   )
   band_BGHQR = jnp.einsum("BGQHK,BGRHK->BGHQR", turned_BGQHK, keys_BGRHK)
-  mask_GQR = _chunk_mask(g, block_S, begins, window, p, m)
+  mask_GQR = _chunk_mask(g, block_S, begins, window, n, m, tokens)
   band_BGHQR = jnp.where(mask_GQR[None, :, None], band_BGHQR, MASKED)
   sink_BGHQJ, band_BGHQR, total_BGHQ = _exponentials(sink_BGHQJ, band_BGHQR)
   out_BGQHK = jnp.einsum("BGHQJ,BJHK->BGQHK", sink_BGHQJ, sink_v_BJHK)
   out_BGQHK += jnp.einsum("BGHQR,BGRHK->BGQHK", band_BGHQR, values_BGRHK)
   out_BGQHK /= jnp.swapaxes(total_BGHQ, 2, 3)[..., None].astype(q_BTPHK.dtype)
-  return out_BGQHK.reshape(b, g * window, p, h, k)[:, :t]
+  return out_BGQHK.reshape(b, g * window, tokens, h, k)[:, :t]
 
 
 def _exponentials(first, second):
