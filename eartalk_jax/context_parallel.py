@@ -1,9 +1,9 @@
 """How clips are attended to on a mesh; they may be split over time.
 
-A device has some of the frames of each clip. A frame sees the sink and the W-1 frames before it, so all that a device needs
-of the others are the keys and values of that many frames before its own: one
-halo from one neighbour, however long the clip is. Everything else in the model
-works on frames apart.
+A device has some of the frames of each clip. A frame sees the sink and the W-1
+frames before it, so all that a device needs of the others are the keys and
+values of that many frames before its own: one halo from one neighbour, however
+long the clip is. Everything else in the model works on frames apart.
 
 Dimension key: B batch, T blocks, P tokens in a block, N frame tokens, J sink
 tokens, V = W - 1, H heads, K head width.

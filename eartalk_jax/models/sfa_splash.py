@@ -16,6 +16,7 @@ N frame tokens, J sink tokens, W window, V = W - 1, Q queries, R keys, C keys
 before those of frames, H heads, K head width.
 """
 
+import concurrent.futures
 import dataclasses
 import functools
 import math
@@ -118,8 +119,8 @@ def _kernel(visible, heads, interpret):
     block_q_dq=rows,
     block_kv_dq=columns,
   )
-  # Its tables must not belong to whatever is being traced.
-  with jax.ensure_compile_time_eval():
+
+  def make():
     return splash_attention.make_splash_mha(
       splash_attention.MultiHeadMask([visible] * heads),
       block_sizes=sizes,
@@ -127,6 +128,11 @@ def _kernel(visible, heads, interpret):
       q_seq_shards=1,
       interpret=interpret,
     )
+
+  # Its tables belong neither to what is being traced nor to the mesh that is
+  # set, which may be one of devices that are not here; a thread knows of none.
+  with concurrent.futures.ThreadPoolExecutor(1) as thread:
+    return jax.tree.map(np.asarray, thread.submit(make).result())
 
 
 def _keys(sink_BJHK, x_BTPHK, before_BVNHK, visible):
