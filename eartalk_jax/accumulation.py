@@ -17,6 +17,9 @@ def differentiate(loss_fn, microbatches):
   the weighted means, `weight` the sum. That is the whole batch's, but for
   rounding, where the loss is a mean and uses no randomness; the keys of
   microbatches are folded from the step's, so their noise is not that of k = 1.
+
+  It saves memory, not traffic: as compiled for CPU devices, each microbatch's
+  gradient is summed over the devices by itself.
   """
   whole = jax.value_and_grad(loss_fn, has_aux=True)
   if microbatches == 1:

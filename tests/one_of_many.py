@@ -1,7 +1,8 @@
 """One process of several: python one_of_many.py PORT RANK COUNT WORKDIR [OPT].
 
 Options: slow leaves a killer some time; resize goes on with another count; ids
-prints the samples of this process's rows of WORKDIR/../tokens.
+prints the samples of this process's rows of WORKDIR/../tokens; poison
+spoils a row of the last process.
 """
 
 import json
@@ -42,6 +43,8 @@ def main():
 
     def batch(self, step):
       whole = super().batch(step)
+      if "poison" in options and step == 6:
+        whole["x_BF"][-1, 0] = float("nan")
       return {name: a[rows] for name, a in whole.items()}
 
     def iterate(self, step):

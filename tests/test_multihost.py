@@ -13,7 +13,7 @@ import time
 
 import numpy as np
 from test_batches import batches
-from tiny import run_config, train
+from tiny import Batches, run_config, train
 from tokens import write_tokens
 
 from data_pipelines.shards import open_dataset
@@ -93,6 +93,24 @@ def test_two_processes_give_the_losses_of_one_and_take_over(tmp_path):
   expected = losses(one)
   run_processes(2, one, "resize")
   np.testing.assert_allclose(losses(one), expected, rtol=1e-5)
+
+
+def test_a_bad_row_of_one_process_is_one_skip_of_all(tmp_path):
+  one, two = tmp_path / "one", tmp_path / "two"
+
+  class Poisoned(Batches):
+    def batch(self, step):
+      batch = super().batch(step)
+      if step == 6:
+        batch["x_BF"][-1, 0] = np.nan
+      return batch
+
+  train(one, run_config(mesh=MeshConfig(-1, 2, 1)), batches=Poisoned())
+  run_processes(2, two, "poison")
+  np.testing.assert_allclose(losses(two), losses(one), rtol=1e-5)
+  for workdir in (one, two):
+    skipped = json.loads((workdir / "skipped.jsonl").read_text())
+    assert (skipped["step"], skipped["reason"]) == (7, "not finite")
 
 
 def test_four_processes_stop_together_and_two_take_over(tmp_path):
