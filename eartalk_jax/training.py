@@ -60,6 +60,8 @@ class RunConfig:
       changes.
     accumulate: microbatches that make a batch, one after another, for want of
       memory.
+    guard: which steps are skipped, and when a run is lost.
+    watchdog: when a run stands still and is ended.
   """
 
   steps: int

@@ -30,7 +30,7 @@ def wait_for_ever():
 
 
 def config():
-  watchdog = WatchdogConfig(factor=5.0, least_seconds=3.0)
+  watchdog = WatchdogConfig(factor=5.0, least_seconds=5.0)
   return run_config(steps=30, save_every=10, watchdog=watchdog)
 
 

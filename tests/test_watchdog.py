@@ -15,6 +15,7 @@ from tiny import train
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.events import read_events
+from eartalk_jax.goodput import goodput
 from eartalk_jax.watchdog import STATUS, Watchdog, WatchdogConfig
 
 TESTS = pathlib.Path(__file__).parent
@@ -106,9 +107,10 @@ def test_a_stalled_run_is_ended_with_its_stacks_and_goes_on(tmp_path):
   (path,) = (workdir / "stalls").iterdir()
   for text in (process.stderr, path.read_text()):
     assert f"stands still at step {stalled_run.STALL - 1} (step) for" in text
-    assert "allowed are 3 s" in text and "run the same command" in text
+    assert "allowed are 5 s" in text and "run the same command" in text
     assert "in wait_for_ever" in text and "in fit" in text
-  assert read_events(workdir)[-1]["how"] == "stalled"
+  (attempt,) = goodput(read_events(workdir)).attempts
+  assert attempt.how == "stalled"
   state = train(workdir, stalled_run.config())
   jax.tree.map(np.testing.assert_array_equal, state, whole)
 
