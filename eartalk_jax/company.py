@@ -16,7 +16,7 @@ from eartalk_jax.rendezvous import name_of
 # Positions of a process that is in no training step.
 BEFORE, AFTER = -1, -2
 # Seconds that the others have to say where they are, and to leave.
-_ANSWER = 60.0
+_ANSWER = 20.0
 _LINGER = 10.0
 # Without the board JAX aborts whoever has said good-bye and is not quite gone.
 _GAP = 0.5
@@ -46,12 +46,8 @@ class Company:
     text = self._board.look(name)
     return None if text is None else json.loads(text)
 
-  def positions(self, mine):
-    """Positions of all processes, this one's being `mine`.
-
-    Those that do not answer are missing in the list.
-    """
-    self.tell_position(mine)
+  def positions(self):
+    """Positions of all processes; those that do not answer are missing."""
     end = time.monotonic() + _ANSWER
     texts = [
       self._board.get(f"position/{p}", end - time.monotonic())
@@ -60,7 +56,7 @@ class Company:
     return [int(text) for text in texts if text is not None]
 
   def tell_position(self, mine):
-    """Answers, before anybody asks perhaps; only the first answer counts."""
+    """Answers, perhaps before anybody asks; only the first answer counts."""
     self._board.put(f"position/{self._mine}", str(mine))
 
   def leave(self):

@@ -219,8 +219,8 @@ class Listener:
       told = self._company.look(name)
       if told is None:
         self._woken.wait(_LOOK_EVERY)
+        self._woken.clear()
         continue
-      self._woken.clear()
       if "failed" in told:
         _say(f"{told['by']} ended: {told['failed']}; so does this one")
         self._end(told["status"])
@@ -233,10 +233,12 @@ class Listener:
   def _agree(self, number):
     # No step passes while it is not known which is the last.
     with self._lock:
-      positions = self._company.positions(self._position)
-      if self._position >= 0 and BEFORE not in positions:
-        self._stop_after(max(positions) + 1)
-        return
+      self._company.tell_position(self._position)
+      if self._position >= 0:
+        positions = self._company.positions()
+        if BEFORE not in positions:
+          self._stop_after(max(positions) + 1)
+          return
       self._serve_and_end(number)
 
   def _serve_and_end(self, number):

@@ -1,6 +1,7 @@
 """Before a run: every process says what it is, and all must fit together."""
 
 import json
+import os
 import pathlib
 import platform
 import socket
@@ -14,6 +15,7 @@ from eartalk_jax.distributed import Board
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json
 from eartalk_jax.rendezvous import name_of, odd_ones
+from eartalk_jax.resumption import make_directory
 
 
 def preflight(config, workdir, data, timeout=300.0):
@@ -22,7 +24,7 @@ def preflight(config, workdir, data, timeout=300.0):
   Args:
     config: all settings, as a dataclass or dictionary.
     workdir: of the run.
-    data: fingerprint of what is learned from, a dictionary.
+    data: fingerprint of what is learned from, as JSON has it.
     timeout: seconds that the others have.
 
   Raises:
@@ -53,6 +55,48 @@ def preflight(config, workdir, data, timeout=300.0):
     )
   if error := json.loads(verdict):
     raise UserError(error)
+
+
+def check_shared(workdir, timeout=10.0):
+  """Raises UserError unless all processes see one and the same directory.
+
+  Else each of them would save its part of a checkpoint where nobody finds it.
+
+  Args:
+    workdir: made if need be.
+    timeout: seconds that a file of one host may take to be seen by another.
+  """
+  if jax.process_count() == 1:
+    return
+  board = Board("shared")
+  token = pathlib.Path(workdir) / f".seen{os.getpid()}.{time.time_ns()}"
+  if board.process == 0:
+    make_directory(token.parent)
+    token.touch()
+    board.put("name", token.name)
+  else:
+    name = board.get("name", 60.0 + timeout)
+    seen = bool(name) and _appears(token.with_name(name), timeout)
+    board.put(board.process, "yes" if seen else "no")
+  others = range(1, board.processes)
+  said = {p: board.get(p, 60.0 + 2 * timeout) for p in others}
+  if board.process == 0:
+    token.unlink()
+  blind = [str(p) for p, word in said.items() if word != "yes"]
+  if blind:
+    raise UserError(
+      f"{token.parent} is another directory on process {', '.join(blind)} than "
+      "on process 0; give a --workdir on a file system that all hosts share"
+    )
+
+
+def _appears(path, timeout):
+  end = time.monotonic() + timeout
+  while not path.exists():
+    if time.monotonic() > end:
+      return False
+    time.sleep(0.1)
+  return True
 
 
 def _facts(config, data):

@@ -27,6 +27,7 @@ from eartalk_jax.interruption import listening
 from eartalk_jax.metrics import MetricWriter
 from eartalk_jax.missed import tell_missed
 from eartalk_jax.optimizer import OptimizerConfig
+from eartalk_jax.preflight import check_shared
 from eartalk_jax.profiling import Profile
 from eartalk_jax.progress import StepProgress, working
 from eartalk_jax.sharding import (
@@ -167,6 +168,7 @@ def fit(
       f"the profile ends with step {profile[1]}, but run.steps is {run.steps}; "
       "profile earlier steps"
     )
+  check_shared(workdir)
   init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
   work = _utilization(flops_per_step, mesh)
   with (

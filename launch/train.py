@@ -75,12 +75,13 @@ def train(config, workdir, profile=None):
   """
   use_compile_cache()
   config = from_config(TrainConfig, config)
-  mesh = make_mesh(config.run.mesh)
-  check_batch(config.run.batch_size, mesh)
-  check_mesh(config.model, config.data.frames, mesh)
   tokenizer = load_tokenizer(config.tokenizer)
   dataset = open_dataset(config.data.tokens, "tokens")
   check_tokens(config, tokenizer, dataset)
+  preflight(config, workdir, [tokenizer.fingerprint, dataset.fingerprint])
+  mesh = make_mesh(config.run.mesh)
+  check_batch(config.run.batch_size, mesh)
+  check_mesh(config.model, config.data.frames, mesh)
   batches = TalkerBatches(
     dataset,
     config.data,
@@ -95,7 +96,6 @@ def train(config, workdir, profile=None):
     "model": to_dict(config.model),
     "tokenizer": tokenizer.fingerprint,
   }
-  preflight(config, workdir, batches.fingerprint)
   if jax.process_index() == 0:
     resolved = to_dict(config) | {
       "categories": dataset.manifest["categories"],

@@ -1,8 +1,8 @@
 """One process of several: python one_of_many.py PORT RANK COUNT WORKDIR [OPT].
 
 Options: slow leaves a killer some time; resize goes on with another count; ids
-prints the samples of this process's rows of WORKDIR/../tokens; poison
-spoils a row of the last process.
+prints the samples of this process's rows of WORKDIR/../tokens; poison spoils a
+row of the last process; apart gives each process a directory of its own.
 """
 
 import json
@@ -52,7 +52,8 @@ def main():
         time.sleep(0.1 * ("slow" in options))
         yield batch
 
-  train(workdir, run, batches=Part())
+  own = workdir + rank * ("apart" in options)
+  train(own, run, batches=Part())
 
 
 def print_ids(rows):

@@ -113,6 +113,14 @@ def test_a_bad_row_of_one_process_is_one_skip_of_all(tmp_path):
     assert (skipped["step"], skipped["reason"]) == (7, "not finite")
 
 
+def test_a_directory_that_is_not_shared_is_refused(tmp_path):
+  ended = finish(start_many(2, tmp_path / "run", "apart"))
+  for status, output in ended:
+    assert status == 2, output
+    assert "another directory on process 1 than on process 0" in output
+  assert not list(tmp_path.glob("run*/*")), "nothing is left"
+
+
 def test_four_processes_stop_together_and_two_take_over(tmp_path):
   workdir = tmp_path / "run"
   tokens = write_tokens(tmp_path / "tokens")
