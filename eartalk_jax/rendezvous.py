@@ -113,6 +113,18 @@ class _Guests:
       return f"{names[0]} is there a second time, on {names[1]}"
     return None
 
+  def missing(self, processes):
+    """Who has not come yet, or has gone again."""
+    if len(self.facts) == processes:
+      self.forget_gone()
+    return sorted(set(range(processes)) - set(self.facts))
+
+  def forget_gone(self):
+    """Those whose connections have ended are not there any more."""
+    for process, connection in list(self._lines.items()):
+      if not _is_open(connection):
+        del self._lines[process], self.facts[process]
+
   def answer(self, error):
     """Gives all of them the verdict."""
     line = json.dumps({"error": error}).encode() + b"\n"
@@ -139,7 +151,7 @@ def _hear(server, guests, processes, timeout):
   """Waits for all; returns what is wrong, or None."""
   began = told = time.monotonic()
   while True:
-    missing = sorted(set(range(processes)) - set(guests.facts))
+    missing = guests.missing(processes)
     if not missing:
       break
     now = time.monotonic()
@@ -156,6 +168,7 @@ def _hear(server, guests, processes, timeout):
     try:
       connection, _ = server.accept()
     except TimeoutError:
+      guests.forget_gone()
       continue
     error = guests.add(connection)
     if error:

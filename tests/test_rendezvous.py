@@ -91,6 +91,21 @@ def test_strangers_on_the_port_disturb_nobody():
     first.result()
 
 
+def test_one_that_came_and_went_is_missing():
+  port = free_port()
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    first = pool.submit(meet, f"localhost:{port}", 0, 2, SAME, 2)
+    while True:
+      try:
+        with socket.create_connection(("localhost", port)) as guest:
+          guest.sendall(b'{"process": 1, "host": "h", "facts": {}}\n')
+        break
+      except ConnectionRefusedError:
+        continue
+    with pytest.raises(UserError, match="process 1 of 2 did not come"):
+      first.result()
+
+
 def member(*given, distributed=None):
   return find_membership(*given, distributed, 1)
 
