@@ -1,5 +1,6 @@
 """Timing of compiled functions, and the machine's own speed beside it."""
 
+import statistics
 import time
 
 import jax
@@ -26,3 +27,20 @@ def matmul_flops_per_second(size=2048):
 def flops(function, *args):
   """Floating-point operations of one call, as the compiler counts them."""
   return jax.jit(function).lower(*args).compile().cost_analysis()["flops"]
+
+
+def in_turn(calls, rounds=15):
+  """{name: median seconds} of calls that take turns, all compiled before.
+
+  A shared machine's speed drifts by tens of percent within a minute: only what
+  was measured in turn can be compared.
+  """
+  for call in calls.values():
+    jax.block_until_ready(call())
+  times = {name: [] for name in calls}
+  for _ in range(rounds):
+    for name, call in calls.items():
+      start = time.perf_counter()
+      jax.block_until_ready(call())
+      times[name].append(time.perf_counter() - start)
+  return {name: statistics.median(taken) for name, taken in times.items()}

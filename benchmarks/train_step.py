@@ -1,17 +1,28 @@
-"""The talker's gradient: time, its floor, and growth with the clip's length.
+"""The talker's train step against its floor, and what longer clips cost.
 
   python -m benchmarks.train_step
 
-Prints seconds for forward and backward of configs/demo.py at its own batch,
-the floor (its FLOPs at the speed of a large float32 matrix product measured in
-the same run), the share of the floor reached, and what banded attention saves
-over dense. Not included: optimizer, loader, logging.
+For configs/demo.py: the whole step as training compiles it (gradient,
+optimizer, average; the state donated) and its parts, each compiled by itself
+and timed in turn with a large float32 matrix product. The floor is what the
+matrix products of a part would take at that product's speed; the share is how
+much of the time that is. "products of its shapes" are products as large as
+those of the layers, alone: what the step could reach if it did nothing else.
+Then a model in which attention weighs, with clips of one and of two lengths in
+turn, and banded attention beside dense. Not included: loader, logging.
+
+Large buffers come in fresh pages at every step. On Linux
+  GLIBC_TUNABLES=glibc.malloc.hugetlb=1 python -m benchmarks.train_step
+makes them huge ones.
 """
+
+import argparse
+import os
 
 import jax
 import jax.numpy as jnp
 
-from benchmarks.timing import flops, matmul_flops_per_second, seconds
+from benchmarks.timing import flops, in_turn, seconds
 from configs import demo
 from eartalk_jax import objective
 from eartalk_jax.config import from_config
@@ -21,6 +32,12 @@ from eartalk_jax.models.backbone import band
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.sfa_banded import banded as banded_form
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.optimizer import make_optimizer
+from eartalk_jax.scaling.flops import training_flops
+from eartalk_jax.train_step import make_init, make_step
+from eartalk_jax.training import RunConfig
+
+_SIZE = 2048  # of the ceiling's matrices
 
 
 def random_batch(cfg, rows, frames):
@@ -53,24 +70,97 @@ def random_batch(cfg, rows, frames):
   }
 
 
-def gradient_row(cfg, rows, frames, speed):
-  """Prints one line: seconds, floor and share for a batch of that shape."""
-  model = Talker(cfg)
-  key = jax.random.key(0)
-  params = jax.jit(objective.init_params(model))(key)
+def ceiling():
+  """(name, call, FLOPs): a large float32 matrix product."""
+  x = jnp.ones((_SIZE, _SIZE))
+  product = jax.jit(jnp.dot)
+  return "ceiling", lambda: product(x, x), 2 * _SIZE**3
+
+
+def train_step(cfg, run, rows, frames):
+  """(call that takes one step, its state, batch and key)."""
+  model, key = Talker(cfg), jax.random.key(0)
+  init = make_init(run, objective.init_params(model))
+  held = [jax.jit(init)(key)]
   batch = random_batch(cfg, rows, frames)
-  loss_fn = objective.talker_loss(model)
+  step = make_step(run, objective.talker_loss(model))
+  step = jax.jit(step, donate_argnums=0).lower(held[0], batch, key).compile()
 
-  def gradient(params, batch, key):
-    return jax.grad(lambda p: loss_fn(p, batch, key)[0])(params)
+  def call():
+    held[0], metrics = step(held[0], batch, key)
+    return metrics
 
-  took = seconds(jax.jit(gradient), params, batch, key)
-  floor = flops(gradient, params, batch, key) / speed
-  print(
-    f"gradient, {rows} x {frames:3d} frames: {took * 1e3:7.1f} ms, "
-    f"floor {floor * 1e3:6.1f} ms, {floor / took:5.1%} of it"
+  return call, jax.jit(init)(key), batch, key
+
+
+def step_parts(cfg, run, rows, frames):
+  """{part: (call, FLOPs of its matrix products)} of a step."""
+  call, state, batch, key = train_step(cfg, run, rows, frames)
+  loss_fn = objective.talker_loss(Talker(cfg))
+  by_part = training_flops(cfg, frames, banded=True)
+  work = rows * frames * sum(by_part.values())
+  optimizer = make_optimizer(run.optimizer).update
+  of_optimizer = state.params, state.opt, state.params
+  value = jax.jit(lambda *args: loss_fn(*args)[0])
+  gradient = jax.jit(jax.grad(lambda *args: loss_fn(*args)[0]))
+  update = jax.jit(optimizer)
+  average = jax.jit(
+    lambda e, p: jax.tree.map(lambda e, p: e + 0.01 * (p - e), e, p)
   )
-  return took
+  update_work = flops(optimizer, *of_optimizer)
+  return {
+    "step": (call, work + update_work),
+    "gradient": (lambda: gradient(state.params, batch, key), work),
+    "of it forward": (lambda: value(state.params, batch, key), work / 3),
+    "optimizer": (lambda: update(*of_optimizer), update_work),
+    "average": (lambda: average(state.ema, state.params), 0),
+    "products of its shapes": _products(rows * frames * cfg.tokens, cfg.width),
+  }
+
+
+def _products(count, width):
+  """(call, FLOPs): an MLP's first product, forward and both gradients."""
+  x, w = jnp.ones((count, width)), jnp.ones((width, 4 * width))
+  product = jax.jit(lambda x, w: jax.vjp(jnp.dot, x, w)[1](x @ w))
+  return lambda: product(x, w), 3 * 2 * count * w.size
+
+
+def step_table(cfg, run, rows, frames):
+  """Prints the step and its parts, and where its FLOPs go."""
+  parts = step_parts(cfg, run, rows, frames)
+  name, call, work = ceiling()
+  took = in_turn({name: call} | {part: c for part, (c, _) in parts.items()})
+  speed = work / took[name]
+  print(f"{rows} x {frames} frames, matrix product {speed / 1e9:.0f} GF/s")
+  for part, (_, work) in parts.items():
+    floor = work / speed
+    print(
+      f"  {part:24s}{took[part] * 1e3:8.1f} ms, floor {floor * 1e3:7.1f} ms, "
+      f"{floor / took[part]:4.0%} of it"
+    )
+  by_part = training_flops(cfg, frames, banded=True)
+  total = sum(by_part.values())
+  shares = (f"{part} {n / total:.0%}" for part, n in by_part.items())
+  print(f"  FLOPs of the gradient: {', '.join(shares)}")
+
+
+def doubling(run, rows=2, frames=16):
+  """Prints what a step costs when the clip doubles."""
+  config = demo.get_config().model
+  # Tokens and a window for which attention is a good part of the work.
+  config.patch, config.window, config.depth = 1, 8, 2
+  cfg = from_config(TalkerConfig, config)
+  lengths = (frames, 2 * frames)
+  took = in_turn(
+    {n: train_step(cfg, run, rows, n)[0] for n in lengths}, rounds=9
+  )
+  work = training_flops(cfg, frames, banded=True)
+  print(
+    f"{frames} frames {took[frames] * 1e3:.0f} ms, {2 * frames} frames "
+    f"{took[2 * frames] * 1e3:.0f} ms: {took[2 * frames] / took[frames]:.2f} "
+    f"times as much ({cfg.tokens} tokens, window {cfg.window}; scores are "
+    f"{work['scores'] / sum(work.values()):.0%} of the FLOPs)"
+  )
 
 
 def attention_row(cfg, frames):
@@ -95,17 +185,19 @@ def attention_row(cfg, frames):
 
 
 def main():
-  """Prints the table."""
+  """Prints the tables."""
+  argparse.ArgumentParser(
+    prog="python -m benchmarks.train_step",
+    description=__doc__,
+    formatter_class=argparse.RawDescriptionHelpFormatter,
+  ).parse_args()
   config = demo.get_config()
   cfg = from_config(TalkerConfig, config.model)
-  speed = matmul_flops_per_second()
-  print(
-    f"{jax.device_count()} device(s), matrix product {speed / 1e9:.0f} GF/s"
-  )
-  rows, frames = config.run.batch_size, config.data.frames
-  once = gradient_row(cfg, rows, frames, speed)
-  twice = gradient_row(cfg, rows, 2 * frames, speed)
-  print(f"twice the frames cost {twice / once:.2f} times as much")
+  run = from_config(RunConfig, config.run)
+  tunables = os.environ.get("GLIBC_TUNABLES", "none")
+  print(f"{jax.device_count()} device(s), GLIBC_TUNABLES: {tunables}")
+  step_table(cfg, run, config.run.batch_size, config.data.frames)
+  doubling(run)
   for length in (16, 32, 64):
     attention_row(cfg, length)
 

@@ -3,11 +3,17 @@
 import os
 import pathlib
 import shlex
+import signal
 import subprocess
 import sys
 import time
 
 import pytest
+from test_multihost import free_port
+from test_train import tiny_config
+from tokens import write_tokenizer, write_tokens
+
+from eartalk_jax.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLOUD = ROOT / "launch" / "cloud"
@@ -46,8 +52,8 @@ def program(path, text):
   path.chmod(0o755)
 
 
-def until(condition):
-  deadline = time.monotonic() + 30
+def until(condition, seconds=30):
+  deadline = time.monotonic() + seconds
   while not condition():
     assert time.monotonic() < deadline
     time.sleep(0.05)
@@ -203,3 +209,80 @@ def test_a_run_on_tpu_hosts_starts_once_and_stops_after_saving(tmp_path):
   assert call(*stop, PATH=path).stdout.splitlines() == ["no run"] * 2
   assert call(*start, PATH=path).returncode == 0  # resumes
   assert call(*stop, PATH=path).returncode == 0
+
+
+def slurm(tmp_path):
+  """A cluster of two tasks on this machine: (environment, requeued jobs)."""
+  program(
+    tmp_path / "bin" / "srun",
+    f"#!{sys.executable}\n"
+    "import os, pathlib, subprocess, sys\n"
+    "command = sys.argv[1:]\n"
+    "while command[0].startswith('--'):\n  command.pop(0)\n"
+    "ranks = [{'SLURM_PROCID': i, 'SLURM_LOCALID': i} for i in '01']\n"
+    "tasks = [subprocess.Popen(command, env=os.environ | r) for r in ranks]\n"
+    f"pathlib.Path({str(tmp_path / 'tasks')!r}).write_text(\n"
+    "  ' '.join(str(task.pid) for task in tasks))\n"
+    "sys.exit(max(task.wait() for task in tasks))\n",
+  )
+  program(
+    tmp_path / "bin" / "scancel",
+    '#!/usr/bin/env bash\n[[ "$*" == "--signal=TERM 7" ]]\n'
+    f"kill -TERM $(cat {shlex.quote(str(tmp_path / 'tasks'))})\n",
+  )
+  requeued = tmp_path / "requeued"
+  program(
+    tmp_path / "bin" / "scontrol",
+    f'#!/usr/bin/env bash\necho "$*" >>{shlex.quote(str(requeued))}\n',
+  )
+  return {
+    "PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}",
+    "PYTHON": sys.executable,
+    "PYTHONPATH": str(ROOT),
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    "SLURM_SUBMIT_DIR": str(ROOT),
+    "SLURM_JOB_ID": "7",
+    "SLURM_STEP_NODELIST": "localhost",
+    "SLURM_NTASKS": "2",
+  }, requeued
+
+
+def test_a_slurm_job_saves_before_its_time_is_over_and_goes_on(tmp_path):
+  tokenizer = write_tokenizer(tmp_path / "tokenizer")
+  write_tokens(tmp_path / "tokens", tokenizer=tokenizer.fingerprint)
+  config, workdir = tmp_path / "tiny.py", tmp_path / "run"
+  values = tiny_config(tmp_path).to_dict()
+  values["run"]["optimizer"]["matrices"] = "adam"  # compiles faster
+  values["model"]["controls"] = ()
+  config.write_text(
+    "from ml_collections import ConfigDict\n\n\n"
+    f"def get_config():\n  return ConfigDict({values!r})\n"
+  )
+  environment, requeued = slurm(tmp_path)
+  command = ["bash", SLURM, f"--config={config}", f"--workdir={workdir}"]
+  for name, value in (("steps", 100), ("save_every", 999), ("log_every", 1)):
+    command.append(f"--config.run.{name}={value}")
+  command.append("--config.run.diagnose_every=999")
+
+  def submit():
+    port = {"JAX_COORDINATOR_PORT": str(free_port())}
+    with open(tmp_path / "log", "a") as log:
+      return subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | environment | port, stderr=log
+      )
+
+  job = submit()
+  begun = workdir / "metrics.jsonl"
+  until(lambda: begun.exists() or job.poll() is not None, seconds=240)
+  job.send_signal(signal.SIGUSR1)
+  assert job.wait(120) == 143, (tmp_path / "log").read_text()
+  assert requeued.read_text() == "requeue 7\n"
+  stopped = [line["step"] for line in read_metrics(workdir)][-1]
+  assert stopped < 100
+  assert submit().wait(240) == 0, (tmp_path / "log").read_text()
+  steps = [line["step"] for line in read_metrics(workdir)]
+  assert steps == list(range(1, 101))
+  assert requeued.read_text() == "requeue 7\n", "only once"
