@@ -12,6 +12,7 @@ thread then writes the manifest and deletes the steps that are too many.
 """
 
 import concurrent.futures
+import os
 import shutil
 import sys
 
@@ -23,6 +24,7 @@ from orbax.checkpoint import v1 as ocp
 from eartalk_jax.checkpoint_files import (
   checkpoints_of,
   committed_steps,
+  lock,
   refuse_incomplete,
   remove_leftovers,
   remove_old,
@@ -57,7 +59,8 @@ class Checkpoints:
       fingerprint: what the run is made of, as JSON would give it back.
 
     Raises:
-      UserError: it cannot be written, or an interrupted copy is in it.
+      UserError: it cannot be written, another run is at work in it, or the
+        newest folder is half a copy.
     """
     self._run, self._fingerprint = run, fingerprint
     self._failed, self._saving = 0, None
@@ -65,11 +68,18 @@ class Checkpoints:
     self.directory = checkpoints_of(workdir)
     make_directory(self.directory)
     refuse_incomplete(self.directory)
-    if jax.process_index() == 0:
-      remove_leftovers(self.directory)
     self.source = _agreed_latest(self.directory)
     if self.source is None and run.start_from:
       self.source = parse_start(run.start_from)
+    first = jax.process_index() == 0
+    self._lock = lock(self.directory) if first else None
+    if anywhere(first and self._lock is None):
+      raise UserError(
+        f"another process trains in {workdir}; stop it or choose another "
+        "--workdir"
+      )
+    if first:
+      remove_leftovers(self.directory)
 
   def __enter__(self):
     return self
@@ -84,6 +94,8 @@ class Checkpoints:
           raise self._cannot_write()
     finally:
       self._worker.shutdown()
+      if self._lock is not None:
+        os.close(self._lock)
 
   def check_space(self, abstract):
     """Raises UserError if the disk is too full for a first checkpoint.

@@ -71,7 +71,7 @@ def check_same_run(saved, current, step, workdir, free=()):
   if changes:
     raise UserError(
       f"{workdir} holds a run of another configuration: {describe(changes)}; "
-      "set that back or choose another --workdir"
+      "set that back, or choose another --workdir or run.start_from"
     )
 
 

@@ -34,8 +34,9 @@ from tiny import Batches, run_config, train
 from eartalk_jax import checkpoint, checkpoint_files, files
 from eartalk_jax.metrics import read_metrics
 
-# Seconds within which a random kill falls: start-up, training and saves.
-_SPAN_S = 2.0
+# Seconds within which a random kill falls, from the start or from the first
+# batch: so some come while compiling and some while saving.
+_SPAN_S = 1.5
 
 
 def _die(*unused, **also_unused):
@@ -141,15 +142,27 @@ def _run(workdir, steps, point, begins):
     train(workdir, config(steps), batches=Recorded(workdir.parent / "batches"))
 
 
-def kill_once(workdir, steps, point=None, delay=None):
-  """Starts or continues a run; it is killed at a point or after a delay."""
+def kill_once(workdir, steps, point=None, delay=None, training=False):
+  """Starts or continues a run and kills it.
+
+  Args:
+    workdir: of the run; the batches are recorded beside it.
+    steps: its length.
+    point: of POINTS; or
+    delay: seconds from its start; if `training`, from its first batch.
+    training: see `delay`.
+  """
   context = multiprocessing.get_context("forkserver")
   context.set_forkserver_preload(["killing"])
+  batches = workdir.parent / "batches"
+  before = _size(batches)
   begins, tells = context.Pipe(duplex=False)
   child = context.Process(target=_run, args=(workdir, steps, point, tells))
   child.start()
   try:
     begins.recv()
+    while training and child.is_alive() and _size(batches) == before:
+      time.sleep(0.01)
     if delay is not None:
       child.join(delay)
       child.kill()
@@ -158,6 +171,10 @@ def kill_once(workdir, steps, point=None, delay=None):
   finally:
     child.kill()
   assert code == -signal.SIGKILL, f"at {point or delay} it ended with {code}"
+
+
+def _size(path):
+  return path.stat().st_size if path.exists() else 0
 
 
 def compare(workdir, steps, whole):
@@ -192,7 +209,8 @@ def plan(kills, seed):
   rng = random.Random(seed)
   moments = [{"point": point} for point in POINTS]
   while len(moments) < kills:
-    moments.append({"delay": rng.uniform(0, _SPAN_S)})
+    delay = round(rng.uniform(0, _SPAN_S), 3)
+    moments.append({"delay": delay, "training": len(moments) % 3 > 0})
   rng.shuffle(moments)
   return moments
 

@@ -163,3 +163,17 @@ def test_one_flipped_bit_is_found_before_it_trains_on(tmp_path):
   ):
     train(tmp_path)
   load_ema(tmp_path)  # does not need that file
+
+
+def test_two_runs_do_not_share_a_folder(tmp_path):
+  class Second(Batches):
+    def iterate(self, step):
+      with pytest.raises(
+        UserError, match="another process trains in .*run; st"
+      ):
+        train(tmp_path / "run")
+      return super().iterate(step)
+
+  train(tmp_path / "run", batches=Second())
+  train(tmp_path / "run")
+  assert steps_in(tmp_path / "run") == [10, 12]
