@@ -10,6 +10,8 @@ import json
 import math
 import pathlib
 
+import jax
+
 from eartalk_jax.checkpoint_files import (
   checkpoints_of,
   is_committed,
@@ -18,6 +20,7 @@ from eartalk_jax.checkpoint_files import (
   saved_at,
   size_of,
 )
+from eartalk_jax.checkpoint_reading import read_metadata
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json
 from eartalk_jax.manifest import find_damage, has_manifest
@@ -140,11 +143,6 @@ def _verify(directory, steps):
 
 
 def _inspect(path, with_config):
-  # Not at the top: the other commands start without JAX.
-  import jax
-
-  from eartalk_jax.checkpoint_reading import read_metadata
-
   jax.config.update("jax_platforms", "cpu")  # a run may have the accelerator
   problems = find_damage(path)
   if problems or not is_committed(path):
