@@ -24,9 +24,8 @@ import jax.numpy as jnp
 
 from benchmarks.timing import flops, in_turn, seconds
 from configs import demo
-from eartalk_jax import objective
+from eartalk_jax import objective, talker_training
 from eartalk_jax.config import from_config
-from eartalk_jax.controls import columns
 from eartalk_jax.models import sfa
 from eartalk_jax.models.backbone import band
 from eartalk_jax.models.config import TalkerConfig
@@ -41,33 +40,14 @@ _SIZE = 2048  # of the ceiling's matrices
 
 
 def random_batch(cfg, rows, frames):
-  """Random numbers in the shapes of a loader's batch."""
-  shape_BT = (rows, frames)
+  """Random numbers in the shapes of a loader's batch; all signals given."""
 
-  def normal(*shape):
-    return jax.random.normal(jax.random.key(0), shape)
+  def fill(shape):
+    if shape.dtype == jnp.bool_:
+      return jnp.ones(shape.shape, bool)
+    return jax.random.normal(jax.random.key(0), shape.shape)
 
-  controls = {
-    control.name: {
-      "value_BTK": jnp.zeros((*shape_BT, columns(control))),
-      "given_BT": jnp.ones(shape_BT, bool),
-    }
-    for control in cfg.controls
-  }
-  return {
-    "latents_BThwC": normal(*shape_BT, *cfg.latent_shape),
-    "sink_BShwC": normal(rows, cfg.sinks, *cfg.latent_shape),
-    "audio_BTF": normal(*shape_BT, cfg.audio.features),
-    "audio_given_BT": jnp.ones(shape_BT, bool),
-    "controls": controls,
-    "sink_controls": {
-      name: {
-        "value_BK": control["value_BTK"][:, 0],
-        "given_B": control["given_BT"][:, 0],
-      }
-      for name, control in controls.items()
-    },
-  }
+  return jax.tree.map(fill, talker_training.batch_shapes(cfg, rows, frames))
 
 
 def ceiling():

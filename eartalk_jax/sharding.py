@@ -10,7 +10,8 @@ import dataclasses
 import re
 
 import jax
-from jax.sharding import AxisType, NamedSharding
+from jax.experimental import mesh_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from eartalk_jax.errors import UserError
@@ -72,7 +73,30 @@ def make_mesh(config=MeshConfig(), devices=None):
     )
   # Linen needs Auto axes: the default, Explicit, makes its products fail.
   axis_types = (AxisType.Auto,) * len(AXES)
-  return jax.make_mesh(sizes, AXES, axis_types=axis_types, devices=devices)
+  slices = len({getattr(device, "slice_index", 0) for device in devices})
+  if devices[0].platform == "tpu" and slices > 1:
+    grid = _sliced(sizes, slices, devices)
+  else:
+    grid = mesh_utils.create_device_mesh(
+      sizes, devices, allow_split_physical_axes=True
+    )
+  return Mesh(grid, AXES, axis_types=axis_types)
+
+
+def _sliced(sizes, slices, devices):
+  """Devices of several TPU slices, such that only the data axis leaves one."""
+  data, *rest = sizes
+  if data % slices:
+    raise UserError(
+      f"config: mesh.data={data} is not a multiple of the {slices} slices; "
+      "only gradients may cross the network between slices"
+    )
+  return mesh_utils.create_hybrid_device_mesh(
+    (data // slices, *rest),
+    (slices, 1, 1, 1),
+    devices,
+    allow_split_physical_axes=True,
+  )
 
 
 def tree_shardings(tree, mesh, rules):

@@ -24,6 +24,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.events import EventLog
 from eartalk_jax.guard import GuardConfig
 from eartalk_jax.interruption import listening
+from eartalk_jax.lowering import abstract_state, lower_step
 from eartalk_jax.metrics import MetricWriter
 from eartalk_jax.missed import tell_missed
 from eartalk_jax.optimizer import OptimizerConfig
@@ -36,7 +37,6 @@ from eartalk_jax.sharding import (
   make_mesh,
   put_batch,
   replicated,
-  tree_shardings,
 )
 from eartalk_jax.skips import SkipLog
 from eartalk_jax.step_log import StepLog
@@ -225,8 +225,8 @@ def _utilization(flops_per_step, mesh):
 
 def _begin(init, key, mesh, rules, checkpoints, events):
   """The state of the last checkpoint, else a new one; sharded by the rules."""
-  abstract = jax.eval_shape(init, key)
-  shardings = tree_shardings(abstract, mesh, rules)
+  abstract = abstract_state(init, mesh, rules)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
   checkpoints.check_space(abstract)
   if checkpoints.source is None:
     with working("initialising"), events.phase("initialise"):
@@ -234,13 +234,6 @@ def _begin(init, key, mesh, rules, checkpoints, events):
       init = jax.jit(init, out_shardings=shardings).lower(key).compile()
       wait_for_all("compiling")
       return jax.block_until_ready(init(key))
-  abstract = jax.tree.map(
-    lambda leaf, sharding: jax.ShapeDtypeStruct(
-      leaf.shape, leaf.dtype, sharding=sharding
-    ),
-    abstract,
-    shardings,
-  )
   text = f"restoring step {checkpoints.source.name}"
   with working(text), events.phase("restore"):
     return checkpoints.restore(abstract)
@@ -280,11 +273,9 @@ def _steps(run, state, functions, batches, keys, log, trace):
 
 def _compile(step, diagnose, state, batch, keys):
   """Compiles ahead, so that a batch of another shape is an error, not slow."""
-  shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
-  everywhere = replicated(jax.sharding.get_mesh())
-  step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere))
-  step = step.lower(state, batch, keys[0]).compile()
+  step = lower_step(step, state, batch, keys[0]).compile()
   if diagnose is not None:
+    everywhere = replicated(jax.sharding.get_mesh())
     diagnose = jax.jit(diagnose, out_shardings=everywhere)
     diagnose = diagnose.lower(state.ema, batch, keys[1]).compile()
   return step, diagnose

@@ -45,18 +45,25 @@ _JOIN_TIMEOUT = flags.DEFINE_float(
 )
 
 
-def run(main):
-  """Calls main(config, workdir) with what the flags say, and exits."""
+def run(main, alone=False):
+  """Calls main(config, workdir) with what the flags say, and exits.
+
+  Args:
+    main: the command.
+    alone: it needs no work directory and no other process.
+  """
 
   def call(argv):
     # The libraries' notes to themselves; what fails raises as well.
     logging.set_verbosity(logging.FATAL)
     if len(argv) > 1:
       raise UserError(f"unexpected argument {argv[1]!r}; see --help")
-    _join()
+    if not alone:
+      _join()
     return main(_CONFIG.value, _WORKDIR.value)
 
-  cli.run(lambda: app.run(call, flags_parser=_parse))
+  needed = (_CONFIG,) if alone else (_CONFIG, _WORKDIR)
+  cli.run(lambda: app.run(call, flags_parser=lambda argv: _parse(argv, needed)))
 
 
 def _join():
@@ -75,13 +82,13 @@ def _join():
       listener.join()
 
 
-def _parse(argv):
+def _parse(argv, needed):
   """Parses flags; whatever is wrong with them is a UserError."""
   try:
     left = flags.FLAGS(argv)
     if any(flags.FLAGS[name].value for name in ("help", "helpshort")):
       app.usage(shorthelp=True, exitcode=0, writeto_stdout=True)
-    for flag in (_CONFIG, _WORKDIR):
+    for flag in needed:
       if flag.value is None:
         raise UserError(f"--{flag.name} is needed; see --help")
     _CONFIG.value.keys()  # raises if the file could not be read

@@ -15,23 +15,17 @@ from absl import flags
 
 from data_pipelines.batches import DataConfig, TalkerBatches
 from data_pipelines.shards import open_dataset
-from eartalk_jax import objective
+from eartalk_jax import talker_training
 from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.config import from_config, to_dict
-from eartalk_jax.context_parallel import attention_over, check_mesh
+from eartalk_jax.context_parallel import check_mesh
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.talker import Talker
 from eartalk_jax.preflight import preflight
 from eartalk_jax.profiling import parse_steps
 from eartalk_jax.resumption import claim_workdir
 from eartalk_jax.scaling.flops import training_flops
-from eartalk_jax.sharding import (
-  TALKER_RULES,
-  check_batch,
-  local_rows,
-  make_mesh,
-)
+from eartalk_jax.sharding import check_batch, local_rows, make_mesh
 from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
 from eartalk_jax.training import FREE, RunConfig, fit
 from launch import configured
@@ -106,16 +100,12 @@ def train(config, workdir, profile=None):
     }
     claim_workdir(workdir, resolved, _FREE)
     save_tokenizer(f"{workdir}/tokenizer", tokenizer)
-  model = Talker(config.model, attention_over(mesh))
-  init_params = objective.init_params(model)
+  functions = talker_training.functions(config.model, mesh)
   flops = flops_per_step(config)
-  _tell(init_params, dataset, batches, flops)
+  _tell(functions["init_params"], dataset, batches, flops)
   fit(
     config.run,
-    init_params=init_params,
-    loss_fn=objective.talker_loss(model),
-    diagnose=objective.talker_diagnostics(model),
-    rules=TALKER_RULES,
+    **functions,
     batches=batches,
     workdir=workdir,
     fingerprint=fingerprint,

@@ -30,7 +30,6 @@ def _talker(module, changes):
   )
   c.model.unroll = c.model.depth
   c.model.head.width, c.model.head.depth, c.model.head.heads = 96, 2, 2
-  c.model.head.draws = 1
   if c.model.head.kind == "masked":
     c.model.head.sets, c.model.head.denoiser_width = 4, 80
   return from_config(TalkerConfig, c.model)

@@ -1,0 +1,203 @@
+"""The programs of a run, compiled for machines that are not here.
+
+The train step is that of `training.fit`: the same functions, lowered by the
+same code, from shapes instead of arrays.
+"""
+
+import dataclasses
+import re
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import SingleDeviceSharding
+
+from eartalk_jax import objective, talker_training
+from eartalk_jax.aot import hlo
+from eartalk_jax.context_parallel import check_mesh
+from eartalk_jax.lowering import abstract_state, lower_step, placed
+from eartalk_jax.models.talker import Talker
+from eartalk_jax.sharding import (
+  batch_shardings,
+  check_batch,
+  make_mesh,
+  replicated,
+)
+from eartalk_jax.streaming import frame
+from eartalk_jax.train_step import make_init, make_step
+
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+  """Bytes on one device.
+
+  Attributes:
+    arguments: of the state and the batch.
+    temporaries: while the program runs.
+    outputs: beyond what takes the place of an argument.
+    code: of the program.
+    limit: what the device has, by the compiler if it says so.
+  """
+
+  arguments: float
+  temporaries: float
+  outputs: float
+  code: float
+  limit: float
+
+  @property
+  def peak(self):
+    """All of it: the runtime holds the temporaries as one block."""
+    return self.arguments + self.temporaries + self.outputs + self.code
+
+  @property
+  def fits(self):
+    """Whether the device has as much."""
+    return self.peak <= self.limit
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+  """A compiled program.
+
+  Attributes:
+    memory: Memory.
+    program: hlo.Program; None if the compiler gave up for lack of memory.
+    mesh: what it runs on.
+    parameters: of the model; parameters_per_device of them on each device.
+    held: bytes on a device between calls: parameters, moments and average, or a
+      stream and its model.
+  """
+
+  memory: Memory
+  program: hlo.Program | None
+  mesh: jax.sharding.Mesh
+  parameters: int
+  parameters_per_device: int
+  held: float
+
+
+def train_step(model, frames, run, topology):
+  """Compiles the train step of a config.
+
+  Args:
+    model: TalkerConfig.
+    frames: of a training window.
+    run: RunConfig.
+    topology: Topology.
+
+  Returns:
+    Compiled.
+
+  Raises:
+    UserError: mesh, batch and model do not go together.
+  """
+  mesh = make_mesh(run.mesh, topology.devices)
+  check_batch(run.batch_size, mesh, run.accumulate)
+  check_mesh(model, frames, mesh)
+  functions = talker_training.functions(model, mesh)
+  batch = talker_training.batch_shapes(model, run.batch_size, frames)
+  batch = placed(batch, batch_shardings(batch, mesh))
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  key = placed(key, replicated(mesh))
+  init = make_init(run, functions["init_params"])
+  step = make_step(run, functions["loss_fn"])
+  with jax.set_mesh(mesh):
+    state = abstract_state(init, mesh, functions["rules"])
+    lowered = lower_step(step, state, batch, key)
+    return _compile(lowered, state, batch, state.params, mesh, topology)
+
+
+def frame_step(model, topology, streams=1):
+  """Compiles the step that makes one frame of some streams, on one device.
+
+  Returns:
+    Compiled.
+  """
+  device = topology.devices[0]
+  mesh = jax.sharding.Mesh([device], ("data",))
+  talker = Talker(model)
+  init_params = objective.init_params(talker)
+  batch = talker_training.batch_shapes(model, streams, 1)
+  batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
+  portrait = objective.portrait_signals(batch)
+  signals = jax.tree.map(lambda x: x[:, 0], objective.signals_of(batch))
+
+  def opened():
+    params = init_params(jax.random.key(0))
+    weights = frame.prepare(params)
+    keys_B = jax.random.split(jax.random.key(0), streams)
+    state = frame.init(talker, weights, batch["sink_BShwC"], keys_B, portrait)
+    return weights, state, params
+
+  weights, state, params = jax.eval_shape(opened)
+  here = SingleDeviceSharding(device)
+
+  def put(tree):
+    return placed(tree, jax.tree.map(lambda _: here, tree))
+
+  weights, state, params = put(weights), put(state), put(params)
+  signals = put(jax.eval_shape(lambda: signals))
+
+  def step(weights, state, signals):
+    return frame.step(talker, weights, state, signals)
+
+  lowered = jax.jit(step, donate_argnums=1).lower(weights, state, signals)
+  held = weights, state
+  return _compile(lowered, held, signals, params, mesh, topology)
+
+
+def _compile(lowered, held, given, params, mesh, topology):
+  """Compiled, of a program whose arguments are `held` and `given`."""
+  count = sum(leaf.size for leaf in jax.tree.leaves(params))
+  numbers = count, sum(map(_part, jax.tree.leaves(params))), _bytes(held)
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    memory = _refused(str(error), _bytes((held, given)), topology)
+    if memory is None:
+      raise
+    return Compiled(memory, None, mesh, *numbers)
+  stats = compiled.memory_analysis()
+  memory = Memory(
+    stats.argument_size_in_bytes,
+    stats.temp_size_in_bytes,
+    stats.output_size_in_bytes - stats.alias_size_in_bytes,
+    stats.generated_code_size_in_bytes,
+    topology.chip.hbm_bytes,
+  )
+  program = hlo.analyse(compiled.as_text(), mesh.size)
+  return Compiled(memory, program, mesh, *numbers)
+
+
+def _refused(text, arguments, topology):
+  """The Memory that a compiler asked for in vain; None for other errors."""
+  if "RESOURCE_EXHAUSTED" not in text:
+    return None
+  sizes = [
+    float(number) * _UNITS[unit]
+    for number, unit in re.findall(r"([\d.]+)([KMGT])\b", text)
+  ]
+  needed, limit = sizes[:2] if len(sizes) > 1 else (0.0, 0.0)
+  # Some messages tell temporaries, others all of it.
+  temporaries = needed if "temporaries" in text else needed - arguments
+  limit = min(limit, topology.chip.hbm_bytes) or topology.chip.hbm_bytes
+  return Memory(arguments, max(temporaries, limit), 0.0, 0.0, limit)
+
+
+def _bytes(tree):
+  """Bytes of a tree of shapes on one device."""
+  return sum(
+    _part(leaf) * leaf.dtype.itemsize
+    for leaf in jax.tree.leaves(tree)
+    if not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
+  )
+
+
+def _part(leaf):
+  """Numbers of an array that lie on one device."""
+  size = 1
+  for length in leaf.sharding.shard_shape(leaf.shape):
+    size *= length
+  return size

@@ -1,0 +1,177 @@
+"""The ahead-of-time proof, for machines that are not here."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import types
+
+import jax
+import pytest
+
+from configs import demo
+from eartalk_jax import talker_training
+from eartalk_jax.aot import compiling, report
+from eartalk_jax.aot.environment import ENVIRONMENT
+from eartalk_jax.aot.topology import topology
+from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
+from launch.train import TrainConfig, flops_per_step
+
+_ROOT = pathlib.Path(__file__).parents[1]
+_SMALL = {
+  "model.latent_shape": "(4,4,4)",
+  "model.width": 32,
+  "model.audio.bins": 8,
+  "model.head.width": 32,
+  "model.head.rank": 4,
+  "run.optimizer.matrices": "adam",
+  "run.batch_size": 8,
+}
+
+
+def _check(*arguments, **changes):
+  overrides = [
+    f"--config.{key}={value}" for key, value in (_SMALL | changes).items()
+  ]
+  return subprocess.run(
+    [sys.executable, "-m", "launch.compile_check"]
+    + ["--config", "configs/demo.py", *arguments, *overrides],
+    cwd=_ROOT,
+    env=os.environ | {"PYTHONPATH": str(_ROOT)},
+    capture_output=True,
+    text=True,
+    timeout=600,
+  )
+
+
+def _config(**changes):
+  config = demo.get_config()
+  config.model.update({"latent_shape": (4, 4, 4), "width": 32})
+  config.model.head.update({"width": 32, "rank": 4})
+  config.run.optimizer.matrices = "adam"
+  config.run.update({"batch_size": 8} | changes)
+  return from_config(TrainConfig, config)
+
+
+def test_a_small_model_is_proven_to_fit_a_small_tpu(tmp_path):
+  path = tmp_path / "proof.json"
+  done = _check("--topology", "v5e:2x2", "--json", str(path))
+  assert done.returncode == 0, done.stderr
+  proof = json.loads(path.read_text())
+  assert proof["devices"] == 4 and proof["fits"]
+  assert 0 < proof["hbm_peak_gib"] < proof["hbm_limit_gib"] == 16
+  assert 0 < proof["params_per_device"] <= proof["params"]
+  # Gradients of all parameters, float32: twice 3/4 of them round the ring.
+  (reduced,) = proof["collectives"]
+  assert (reduced["kind"], reduced["axes"]) == ("all-reduce", "data")
+  assert 6 * proof["params"] <= proof["collective_bytes"]
+  assert proof["collective_bytes"] < 6.2 * proof["params"]
+  assert proof["hardware_flops_per_step"] > proof["model_flops_per_step"]
+  assert sum(proof["model_flops_by_part"].values()) == pytest.approx(
+    proof["model_flops_per_step"]
+  )
+  assert (
+    0
+    < proof["step_seconds_optimistic"]
+    <= proof["step_seconds_estimate"]
+    <= proof["step_seconds_pessimistic"] * 1.001
+  )
+  per_second = proof["model_flops_per_step"] / proof["step_seconds_estimate"]
+  assert proof["mfu_estimate"] == pytest.approx(per_second / (4 * 197e12))
+  assert proof["bound_by"] in ("memory", "ici")  # so small, never by compute
+  assert proof["frame"]["devices"] == 1 and proof["frame"]["fits"]
+  for shown in (
+    "HBM",
+    "bound by",
+    "assumptions",
+    "v5e",
+    "all-reduce over data",
+  ):
+    assert shown in done.stdout
+
+
+def test_what_does_not_fit_ends_with_status_1_and_a_knob():
+  # 16 million clips on each of four devices of 16 GB.
+  done = _check("--topology", "v5e:2x2", **{"run.batch_size": 2**26})
+  assert done.returncode == 1, done.stderr
+  assert "does not fit" in done.stdout
+  assert "lower config.run.batch_size" in done.stdout
+
+
+@pytest.mark.parametrize(
+  "name, slices",
+  [
+    ("v5p:4x4", 1),
+    ("v5p", 1),
+    ("v9:2x2", 1),
+    ("v5e:32x32", 1),
+    ("h100:8x8", 2),
+    ("v5e:2x2", 0),
+  ],
+)
+def test_machines_that_nobody_makes_are_an_error(name, slices):
+  with pytest.raises(UserError, match="known are v5e|NODESxGPUS|up to 256"):
+    topology(name, slices)
+
+
+def test_without_its_compiler_a_tpu_is_an_error_with_the_remedy(monkeypatch):
+  for key, value in ENVIRONMENT.items():
+    monkeypatch.setenv(key, value)
+  monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+  with pytest.raises(UserError, match=r"pip install 'eartalk-jax\[aot\]'"):
+    topology("v5e:2x2")
+
+
+def test_gpus_are_simulated_and_say_so():
+  config = _config(mesh={"data": -1, "fsdp": 4})
+  cluster = topology("h100:2x4")
+  compiled = compiling.train_step(
+    config.model, config.data.frames, config.run, cluster
+  )
+  numbers = report.train_report(config, compiled, cluster)
+  assert numbers["devices"] == 8 and numbers["fits"]
+  assert numbers["params_per_device"] < numbers["params"]
+  flops = sum(flops_per_step(config).values())
+  assert numbers["model_flops_per_step"] == pytest.approx(flops)
+  # Gradients cross from node to node, parameters stay inside.
+  for part in numbers["collectives"]:
+    assert (part["dcn_bytes"] > 0) == ("data" in part["axes"])
+  assert {"fsdp", "data"} <= {
+    axis for part in numbers["collectives"] for axis in part["axes"].split("+")
+  }
+  assert any("CPU backend" in line for line in report.assumptions(cluster))
+
+
+def test_the_knob_follows_what_takes_the_memory():
+  def told(state, batch=0.0, remat=True, rows=64, draws=4):
+    config = types.SimpleNamespace(
+      run=types.SimpleNamespace(batch_size=rows, accumulate=1),
+      model=types.SimpleNamespace(
+        remat=remat, head=types.SimpleNamespace(draws=draws)
+      ),
+    )
+    shape = {"data": 16, "fsdp": 1, "context": 1, "tensor": 1}
+    memory = compiling.Memory(state + batch, 90.0, 0.0, 0.0, 90.0)
+    mesh = types.SimpleNamespace(shape=shape)
+    compiled = compiling.Compiled(memory, None, mesh, 1, 1, state)
+    return report.knob(config, compiled)
+
+  assert "mesh.fsdp" in told(60.0)
+  assert "the batch alone" in told(10.0, batch=60.0)
+  assert "model.remat=True" in told(10.0, remat=False)
+  assert "batch_size" in told(10.0)
+  assert "head.draws" in told(10.0, rows=16)
+  assert "mesh.context" in told(10.0, rows=16, draws=1)
+
+
+def test_shapes_of_a_batch_are_those_that_the_loss_takes():
+  config = _config()
+  mesh = jax.sharding.Mesh(jax.devices()[:1], ("context",))
+  functions = talker_training.functions(config.model, mesh)
+  key = jax.random.key(0)
+  params = jax.eval_shape(functions["init_params"], key)
+  batch = talker_training.batch_shapes(config.model, 2, 3)
+  loss, _ = jax.eval_shape(functions["loss_fn"], params, batch, key)
+  assert loss.shape == ()
