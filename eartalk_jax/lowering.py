@@ -27,8 +27,8 @@ def placed(shapes, shardings):
   )
 
 
-def lower_step(step, state, batch, key):
-  """The train step for one shape of batch, on the mesh that is set.
+def trace_step(step, state, batch, key):
+  """The train step for one shape of batch, on the mesh that is set; to lower.
 
   Args:
     step: from `train_step.make_step`.
@@ -37,4 +37,4 @@ def lower_step(step, state, batch, key):
   shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
   everywhere = replicated(jax.sharding.get_mesh())
   step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere))
-  return step.lower(state, batch, key)
+  return step.trace(state, batch, key)

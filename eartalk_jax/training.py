@@ -24,7 +24,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.events import EventLog
 from eartalk_jax.guard import GuardConfig
 from eartalk_jax.interruption import listening
-from eartalk_jax.lowering import abstract_state, lower_step
+from eartalk_jax.lowering import abstract_state, trace_step
 from eartalk_jax.metrics import MetricWriter
 from eartalk_jax.missed import tell_missed
 from eartalk_jax.optimizer import OptimizerConfig
@@ -273,7 +273,7 @@ def _steps(run, state, functions, batches, keys, log, trace):
 
 def _compile(step, diagnose, state, batch, keys):
   """Compiles ahead, so that a batch of another shape is an error, not slow."""
-  step = lower_step(step, state, batch, keys[0]).compile()
+  step = trace_step(step, state, batch, keys[0]).lower().compile()
   if diagnose is not None:
     everywhere = replicated(jax.sharding.get_mesh())
     diagnose = jax.jit(diagnose, out_shardings=everywhere)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.experimental import pallas as pl
 
 from benchmarks.train_step import random_batch
 from configs import base, paper
@@ -87,6 +88,30 @@ def test_a_streamed_frame_pays_for_every_step_of_its_head():
   # Its conditions do not repeat the portrait's, its window is full.
   assert sampling["conditions"] < training["conditions"]
   assert sampling["scores"] > training["scores"]
+
+
+def test_a_kernel_counts_every_block_of_its_grid_and_nothing_else_does():
+  def kernel(x_ref, y_ref, out_ref):
+    out_ref[...] = x_ref[...] @ y_ref[...]
+
+  x = jnp.ones((32, 16))
+  y = jnp.ones((16, 8))
+  block = pl.BlockSpec((8, 16), lambda i: (i, 0))
+  product = pl.pallas_call(
+    kernel,
+    grid=(4,),
+    in_specs=[block, pl.BlockSpec((16, 8), lambda i: (0, 0))],
+    out_specs=pl.BlockSpec((8, 8), lambda i: (i, 0)),
+    out_shape=jax.ShapeDtypeStruct((32, 8), x.dtype),
+    interpret=True,
+  )
+
+  def both(x, y):
+    return product(x, y) @ y.T
+
+  once = 2 * 32 * 16 * 8
+  assert traced.flops(both, x, y) == 2 * once
+  assert traced.kernel_flops(jax.make_jaxpr(both)(x, y).jaxpr) == once
 
 
 def test_the_trace_counts_loops_branches_and_recomputed_parts():

@@ -165,6 +165,16 @@ def test_a_tpu_program_reads_slices_and_keeps_fast_memory_apart():
   )
 
 
+def test_attributes_of_a_kernel_may_break_its_line():
+  line = "  %turned = f32[8,256]{1,0:T(8,128)} get-tuple-element(%p.3), "
+  end = "  %sum ="
+  whole, parted = (
+    _TPU_TEXT.replace(end, line + "index=1" + more + "\n" + end)
+    for more in ("", ', kernel={\n"a":"b"\n}, x={}')
+  )
+  assert hlo.analyse(parted, 4) == hlo.analyse(whole, 4)
+
+
 def test_a_loop_of_unknown_length_is_an_error():
   text = _TPU_TEXT.replace("direction=LT", "direction=NE")
   with pytest.raises(ValueError, match="turns"):

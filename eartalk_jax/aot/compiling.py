@@ -14,8 +14,9 @@ from jax.sharding import SingleDeviceSharding
 from eartalk_jax import objective, talker_training
 from eartalk_jax.aot import hlo
 from eartalk_jax.context_parallel import check_mesh
-from eartalk_jax.lowering import abstract_state, lower_step, placed
+from eartalk_jax.lowering import abstract_state, placed, trace_step
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.scaling.traced import kernel_flops
 from eartalk_jax.sharding import (
   batch_shardings,
   check_batch,
@@ -105,8 +106,8 @@ def train_step(model, frames, run, topology):
   step = make_step(run, functions["loss_fn"])
   with jax.set_mesh(mesh):
     state = abstract_state(init, mesh, functions["rules"])
-    lowered = lower_step(step, state, batch, key)
-    return _compile(lowered, state, batch, state.params, mesh, topology)
+    traced = trace_step(step, state, batch, key)
+    return _compile(traced, state, batch, state.params, mesh, topology)
 
 
 def frame_step(model, topology, streams=1):
@@ -143,17 +144,17 @@ def frame_step(model, topology, streams=1):
   def step(weights, state, signals):
     return frame.step(talker, weights, state, signals)
 
-  lowered = jax.jit(step, donate_argnums=1).lower(weights, state, signals)
+  traced = jax.jit(step, donate_argnums=1).trace(weights, state, signals)
   held = weights, state
-  return _compile(lowered, held, signals, params, mesh, topology)
+  return _compile(traced, held, signals, params, mesh, topology)
 
 
-def _compile(lowered, held, given, params, mesh, topology):
+def _compile(traced, held, given, params, mesh, topology):
   """Compiled, of a program whose arguments are `held` and `given`."""
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
   numbers = count, sum(map(_part, jax.tree.leaves(params))), _bytes(held)
   try:
-    compiled = lowered.compile()
+    compiled = traced.lower().compile()
   except jax.errors.JaxRuntimeError as error:
     memory = _refused(str(error), _bytes((held, given)), topology)
     if memory is None:
@@ -167,7 +168,8 @@ def _compile(lowered, held, given, params, mesh, topology):
     stats.generated_code_size_in_bytes,
     topology.chip.hbm_bytes,
   )
-  program = hlo.analyse(compiled.as_text(), mesh.size)
+  kernels = kernel_flops(traced.jaxpr.jaxpr) / mesh.size
+  program = hlo.analyse(compiled.as_text(), mesh.size, kernels)
   return Compiled(memory, program, mesh, *numbers)
 
 

@@ -108,10 +108,17 @@ class Program:
     return sum(work.bytes * work.times for work in self.work)
 
 
-def analyse(text, devices):
-  """The Program in the text of a compiled executable on `devices` devices."""
+def analyse(text, devices, kernel_flops=0):
+  """The Program in the text of a compiled executable on `devices` devices.
+
+  `kernel_flops` are those of one device's Pallas kernels, which no text tells.
+  """
   computations, entry = hlo_text.parse(text)
-  return _Reader(computations, devices).program(entry)
+  program = _Reader(computations, devices).program(entry)
+  if not kernel_flops:
+    return program
+  kernels = Work("kernels", "custom-call", kernel_flops, 0, 1, "kernels", True)
+  return Program((*program.work, kernels), program.collectives)
 
 
 class _Reader:
@@ -162,8 +169,6 @@ class _Reader:
     flops = product_flops(line, computation)
     if line.opcode == "fusion":
       flops = self._flops_of(called["calls"])
-    if line.opcode == "custom-call":
-      flops = _told(line, "flops")
     moved = self._bytes(computation, line, called)
     if flops or moved:
       source = re.search(r'op_name="([^"]*)"', line.rest)
@@ -299,9 +304,3 @@ def _written(out, inside, whole):
   if out.opcode == "dynamic-update-slice":
     return min(whole, sum(a.bytes for a in inside[out.operands[1]].result))
   return whole
-
-
-def _told(line, name):
-  """A figure that a kernel tells of itself; 0 if it tells nothing."""
-  found = re.search(rf'"{name}":"?(\d+(?:\.\d+)?)', line.rest)
-  return float(found.group(1)) if found else 0

@@ -88,13 +88,13 @@ class Instruction:
 def parse(text):
   """({computation: {name: Instruction}}, name of the entry computation)."""
   computations, entry, current = {}, None, None
-  for line in text.splitlines():
+  for line in _whole_lines(text):
     if current is None:
       header = _HEADER.match(line)
       if header:
         current = computations.setdefault(header.group(2), {})
         entry = header.group(2) if header.group(1) else entry
-    elif line.startswith("}"):
+    elif line == "}":
       current = None
     else:
       instruction = _instruction(line)
@@ -103,6 +103,22 @@ def parse(text):
   if entry is None:
     raise ValueError("this is not the text of a compiled program")
   return computations, entry
+
+
+def _whole_lines(text):
+  """The lines; one that a kernel's own attributes broke is put together."""
+  whole = None
+  for line in text.splitlines():
+    if whole is not None and line != "}" and not _NAME.match(line):
+      whole += line
+      continue
+    if whole is not None:
+      yield whole
+      whole = None
+    if _NAME.match(line):
+      whole = line
+    else:
+      yield line
 
 
 def root(computation):

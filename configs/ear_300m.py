@@ -1,0 +1,24 @@
+"""EARTalking at 300 M parameters: 512 px, W = 10, 25 frames a second.
+
+  python -m launch.compile_check --config configs/ear_300m.py \\
+    --topology v5p:2x2x4
+  python -m launch.train --config configs/ear_300m.py --workdir runs/ear_300m \\
+    --config.data.tokens=DIR --config.tokenizer=DIR
+
+For a slice of 16 chips. Memory and step time: ask the first command,
+nobody has yet. The rate has been scaled by eye from base.py, never tried.
+"""
+
+from configs import base
+
+
+def get_config():
+  """Returns base.py at that size."""
+  c = base.get_config()
+  c.tokenizer = "runs/ear_300m/tokenizer"
+  model, run = c.model, c.run
+  model.width, model.depth, model.heads = 1024, 16, 16
+  model.head.width, model.head.depth, model.head.heads = 1024, 4, 16
+  run.batch_size, run.accumulate = 128, 8
+  run.optimizer.peak_lr = 4e-4
+  return c

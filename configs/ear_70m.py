@@ -1,0 +1,24 @@
+"""EARTalking at 70 M parameters: 512 px, W = 10, 25 frames a second.
+
+  python -m launch.compile_check --config configs/ear_70m.py \\
+    --topology v5p:2x2x1
+  python -m launch.train --config configs/ear_70m.py --workdir runs/ear_70m \\
+    --config.data.tokens=DIR --config.tokenizer=DIR
+
+For a machine with a few chips. Memory and step time: ask the first command,
+nobody has yet. The rate has been scaled by eye from base.py, never tried.
+"""
+
+from configs import base
+
+
+def get_config():
+  """Returns base.py at that size."""
+  c = base.get_config()
+  c.tokenizer = "runs/ear_70m/tokenizer"
+  model, run = c.model, c.run
+  model.width, model.depth, model.heads = 512, 12, 8
+  model.head.width, model.head.depth, model.head.heads = 512, 4, 8
+  run.batch_size, run.accumulate = 64, 8
+  run.optimizer.peak_lr = 6e-4
+  return c
