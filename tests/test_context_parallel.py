@@ -2,7 +2,6 @@
 
 import collections
 import dataclasses
-import re
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ import talkers
 from tiny import run_config
 
 from eartalk_jax import objective
+from eartalk_jax.aot import hlo
 from eartalk_jax.context_parallel import attention_over, check_mesh
 from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
@@ -61,12 +61,11 @@ def test_split_attention_and_its_gradient_equal_the_definition(kind, window):
 
 
 def _bytes_of_collectives(frames, parts):
-  """{kind: bytes} in the compiled gradient, with the layers unrolled."""
-  cfg = dataclasses.replace(CFG, unroll=CFG.depth)
+  """{kind: bytes} that a device passes on in the compiled gradient."""
   mesh = make_mesh(MeshConfig(1, 1, 1, parts), jax.devices()[:parts])
-  model = Talker(cfg, attention_over(mesh))
+  model = Talker(CFG, attention_over(mesh))
   params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
-  batch = jax.eval_shape(lambda: talkers.batch(cfg, 1, frames))
+  batch = jax.eval_shape(lambda: talkers.batch(CFG, 1, frames))
   params, batch = (
     jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, at
@@ -81,10 +80,8 @@ def _bytes_of_collectives(frames, parts):
     gradient = jax.jit(jax.grad(lambda *x: loss_fn(*x)[0]))
     text = gradient.lower(params, batch, jax.random.key(0)).compile().as_text()
   found = collections.Counter()
-  kinds = "all-gather|all-reduce|reduce-scatter|all-to-all|collective-permute"
-  for shapes, kind in re.findall(rf"= (.*?) ({kinds})(?:-start)?\(", text):
-    for dims in re.findall(r"\w+\[([\d,]*)\]", shapes):
-      found[kind] += 4 * int(np.prod([int(n) for n in dims.split(",") if n]))
+  for collective in hlo.analyse(text, parts).collectives:
+    found[collective.kind] += collective.payload * collective.times
   return found
 
 
