@@ -22,7 +22,7 @@ _QUICK_STEPS = 4
 def init_params(model):
   """Returns key -> parameters. Shapes come from the model's config alone."""
   cfg = model.cfg
-  model = Talker(cfg)  # whatever way it attends
+  model = Talker(cfg)  # no parameter depends on its placement
   one = jnp.ones((1, 1))
   signals = {
     "audio": jnp.zeros((1, 1, cfg.audio.features)),
@@ -144,6 +144,7 @@ def talker_loss(model):
   """Returns loss_fn(params, batch, key) -> (scalar, metrics)."""
 
   def loss_fn(params, batch, key):
+    params = model.placement.gather_rest(params)
     history_key, head_key = jax.random.split(key)
     target_BTNc, features = _hidden(model, params, batch, history_key)
     use = _use_head(model, params)
@@ -167,6 +168,7 @@ def _with_shuffled(batch, name):
 
 def _sampled_motion(model, params, batch, key):
   """Mean change between frames sampled on true history, over the true one."""
+  params = model.placement.gather_rest(params)
   history_key, noise_key = jax.random.split(key)
   target_BTNc, features = _hidden(model, params, batch, history_key)
   features = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), features)

@@ -2,7 +2,7 @@
 
 data     copies of the model, each with its rows of the batch
 fsdp     the batch as well, and the matrices are split
-context  the frames of a clip are split, see `context_parallel`
+context  the frames of a clip are split, see `parallelism`
 tensor   the matrices' inner width is split: each device computes a part
 """
 
@@ -27,13 +27,14 @@ ROWS = ("data", "fsdp")
 AUTOENCODER_RULES = (
   (r"(query|key|value)/kernel$", P("fsdp", "tensor", None)),  # [D, H, K]
   (r"merge/out/kernel$", P("tensor", None, "fsdp")),  # [H, K, D]
-  # Back from an inner width: that one comes first.
-  (r"(out|down|expand)/kernel$", P("tensor", "fsdp")),
-  (r"kernel$", P("fsdp", "tensor")),
+  (r"up/kernel$", P("fsdp", "tensor")),
+  (r"down/kernel$", P("tensor", "fsdp")),
+  # The rest is whole over tensor, as the tokens between two blocks are.
+  (r"kernel$", P("fsdp", None)),
   (r"(bias|scale|position)$", P()),
 )
 TALKER_RULES = (
-  (r"patterns$", P(None, "fsdp", "tensor")),  # [R, N, D]
+  (r"patterns$", P(None, "fsdp", None)),  # [R, N, D]
   (r"(null|unknown|start|type)$", P()),
   *AUTOENCODER_RULES,
 )
@@ -119,15 +120,12 @@ def tree_shardings(tree, mesh, rules):
     name = jax.tree_util.keystr(path, simple=True, separator="/")
     if re.search(_BOOKKEEPING, name):
       return NamedSharding(mesh, P())
-    for pattern, spec in rules:
-      if re.search(pattern, name):
-        if pattern in unused:
-          unused.remove(pattern)
-        must = leaf.size >= small
-        return NamedSharding(mesh, _fit(name, spec, leaf.shape, mesh, must))
-    raise UserError(
-      f"no sharding rule for the parameter {name} {leaf.shape}; "
-      "add a line to the rules in eartalk_jax/sharding.py"
+    pattern, _ = _rule(name, leaf.shape, rules)
+    if pattern in unused:
+      unused.remove(pattern)
+    must = leaf.size >= small
+    return NamedSharding(
+      mesh, specification(name, leaf.shape, mesh, rules, must)
     )
 
   shardings = jax.tree.map_with_path(pick, tree)
@@ -139,8 +137,24 @@ def tree_shardings(tree, mesh, rules):
   return shardings
 
 
-def _fit(name, spec, shape, mesh, must):
-  """The specification for the last dimensions of `shape`."""
+def _rule(name, shape, rules):
+  """The first rule for a parameter: (pattern, PartitionSpec)."""
+  for pattern, spec in rules:
+    if re.search(pattern, name):
+      return pattern, spec
+  raise UserError(
+    f"no sharding rule for the parameter {name} {shape}; "
+    "add a line to the rules in eartalk_jax/sharding.py"
+  )
+
+
+def specification(name, shape, mesh, rules, must=False):
+  """The PartitionSpec of one parameter, or of a slice of scanned ones.
+
+  Raises:
+    UserError: no rule matches, or `must` and an axis does not divide.
+  """
+  _, spec = _rule(name, shape, rules)
   axes = tuple(spec)[max(len(spec) - len(shape), 0) :]
   axes = (None,) * (len(shape) - len(axes)) + axes
   fitted = []

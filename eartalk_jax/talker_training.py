@@ -8,15 +8,15 @@ import jax
 import jax.numpy as jnp
 
 from eartalk_jax import objective
-from eartalk_jax.context_parallel import attention_over
 from eartalk_jax.controls import columns
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.parallelism import placement_on
 from eartalk_jax.sharding import TALKER_RULES
 
 
 def functions(cfg, mesh):
   """The functions and rules that `training.fit` asks for, of a TalkerConfig."""
-  model = Talker(cfg, attention_over(mesh))
+  model = Talker(cfg, placement_on(mesh, cfg.dtype))
   return {
     "init_params": objective.init_params(model),
     "loss_fn": objective.talker_loss(model),

@@ -18,9 +18,9 @@ from data_pipelines.shards import open_dataset
 from eartalk_jax import talker_training
 from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.config import from_config, to_dict
-from eartalk_jax.context_parallel import check_mesh
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.parallelism import check_mesh
 from eartalk_jax.preflight import preflight
 from eartalk_jax.profiling import parse_steps
 from eartalk_jax.resumption import claim_workdir

@@ -13,9 +13,9 @@ from jax.sharding import SingleDeviceSharding
 
 from eartalk_jax import objective, talker_training
 from eartalk_jax.aot import hlo
-from eartalk_jax.context_parallel import check_mesh
 from eartalk_jax.lowering import abstract_state, placed, trace_step
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.parallelism import check_mesh
 from eartalk_jax.scaling.traced import kernel_flops
 from eartalk_jax.sharding import (
   batch_shardings,

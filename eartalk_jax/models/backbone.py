@@ -13,8 +13,6 @@ Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
 N frame tokens, J sink tokens (those of the portrait first), D width.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -29,7 +27,7 @@ from eartalk_jax.models.layers import (
   modulate,
   norm,
 )
-from eartalk_jax.models.sfa_banded import banded
+from eartalk_jax.models.placement import ALONE, Placement, layer_class
 from eartalk_jax.models.sfa_step import step
 
 
@@ -65,12 +63,12 @@ class Layer(nn.Module):
     cfg: of the talker.
     last: whether it is the last one, which returns N tokens of a block's P, and
       None for the sink's next state.
-    attend: the form of SFA that reads a clip, called as `sfa.dense` is.
+    placement: what a mesh changes.
   """
 
   cfg: TalkerConfig
   last: bool = False
-  attend: Callable = banded
+  placement: Placement = ALONE
 
   def setup(self):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
@@ -109,10 +107,11 @@ class Layer(nn.Module):
   def __call__(self, streams, anchor_BJD, modulator_BTPD, first_B):
     """Training: (x_BTPD, sink_BJD) -> the next layer's pair."""
     x_BTPD, sink_BJD = streams
+    x_BTPD = self.placement.keep(x_BTPD)
     sink_BJD, sink_k_BJHK, sink_v_BJHK = self.sink(sink_BJD, anchor_BJD)
     modulation = self.modulation(modulator_BTPD)
     q, k, v = self._attention_inputs(x_BTPD, modulation)
-    attended_BTPHK = self.attend(
+    attended_BTPHK = self.placement.attend(
       q, k, v, sink_k_BJHK, sink_v_BJHK, band(self.cfg), first_B
     )
     return (
@@ -132,7 +131,7 @@ class Backbone(nn.Module):
   """The layers over a whole clip: all but the last scanned over depth."""
 
   cfg: TalkerConfig
-  attend: Callable = banded
+  placement: Placement = ALONE
 
   @nn.compact
   def __call__(self, x_BTPD, sink_BJD, anchor_BJD, modulator_BTPD, first_B):
@@ -144,20 +143,21 @@ class Backbone(nn.Module):
       modulator_BTPD: from `modulator`.
       first_B: number of each clip's first block.
     """
-    cfg = self.cfg
-    layer = nn.remat(Layer, prevent_cse=False) if cfg.remat else Layer
+    cfg, placement = self.cfg, self.placement
     streams, rest = (x_BTPD, sink_BJD), (anchor_BJD, modulator_BTPD, first_B)
     if cfg.depth > 1:
       layers = nn.scan(
-        layer,
+        layer_class(Layer, placement, cfg.remat, scanned=True),
         variable_axes={"params": 0},
         split_rngs={"params": True},
         in_axes=nn.broadcast,
         length=cfg.depth - 1,
         unroll=cfg.unroll,
-      )(cfg, attend=self.attend, name="layers")
+      )(cfg, placement=placement, name="layers")
       streams, _ = layers(streams, *rest)
-    last = layer(cfg, last=True, attend=self.attend, name="last")
+    last = layer_class(Layer, placement, cfg.remat)(
+      cfg, last=True, placement=placement, name="last"
+    )
     (x_BTND, _), _ = last(streams, *rest)
     return x_BTND
 

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from eartalk_jax.models.config import FlowHeadConfig
 from eartalk_jax.models.head_layer import HeadLayer
 from eartalk_jax.models.layers import lift, norm, sinusoids
+from eartalk_jax.models.placement import ALONE, Placement, layer_class
 
 
 class FlowHead(nn.Module):
@@ -22,6 +23,8 @@ class FlowHead(nn.Module):
   cfg: FlowHeadConfig
   token_width: int
   dtype: jnp.dtype
+  placement: Placement = ALONE
+  remat: bool = False
 
   @nn.compact
   def __call__(self, noisy, time, features):
@@ -46,9 +49,9 @@ class FlowHead(nn.Module):
     condition = h + time[..., None, :]
     x = nn.Dense(cfg.width, dtype=dtype, name="token_in")(noisy)
     x = x + lift(position_1NE, x.ndim) + h
+    layer = layer_class(HeadLayer, self.placement, self.remat)
     for index in range(cfg.depth):
-      layer = HeadLayer(cfg, dtype, name=f"layers_{index}")
-      x = layer(x, condition)
+      x = layer(cfg, dtype, name=f"layers_{index}")(x, condition)
     zeros = nn.initializers.zeros_init()
     out = nn.Dense(
       self.token_width, dtype=dtype, kernel_init=zeros, name="token_out"

@@ -27,6 +27,7 @@ from eartalk_jax.models.layers import (
   norm,
   sinusoids,
 )
+from eartalk_jax.models.placement import ALONE, Placement, layer_class
 
 
 class DenoiserLayer(nn.Module):
@@ -53,6 +54,8 @@ class Denoiser(nn.Module):
   cfg: MaskedHeadConfig
   token_width: int
   dtype: jnp.dtype
+  placement: Placement
+  remat: bool
 
   @nn.compact
   def __call__(self, noisy, time, context):
@@ -63,9 +66,9 @@ class Denoiser(nn.Module):
     time = nn.Dense(width, dtype=dtype, name="time_out")(nn.silu(time))
     context = nn.Dense(width, dtype=dtype, name="context_in")(context)
     x = nn.Dense(width, dtype=dtype, name="token_in")(noisy)
+    layer = layer_class(DenoiserLayer, self.placement, self.remat)
     for index in range(cfg.denoiser_depth):
-      layer = DenoiserLayer(cfg, dtype, name=f"layers_{index}")
-      x = layer(x, time + context)
+      x = layer(cfg, dtype, name=f"layers_{index}")(x, time + context)
     zeros = nn.initializers.zeros_init()
     out = nn.Dense(
       self.token_width, dtype=dtype, kernel_init=zeros, name="token_out"
@@ -80,6 +83,8 @@ class MaskedHead(nn.Module):
   tokens: int
   token_width: int
   dtype: jnp.dtype
+  placement: Placement = ALONE
+  remat: bool = False
 
   def setup(self):
     cfg, dtype = self.cfg, self.dtype
@@ -91,9 +96,12 @@ class MaskedHead(nn.Module):
     )
     self.token_in = nn.Dense(cfg.width, dtype=dtype)
     self.h_in = nn.Dense(cfg.width, dtype=dtype)
-    self.layers = [HeadLayer(cfg, dtype) for _ in range(cfg.depth)]
+    layer = layer_class(HeadLayer, self.placement, self.remat)
+    self.layers = [layer(cfg, dtype) for _ in range(cfg.depth)]
     self.last_norm = norm()
-    self.denoiser = Denoiser(cfg, self.token_width, dtype)
+    self.denoiser = Denoiser(
+      cfg, self.token_width, dtype, self.placement, self.remat
+    )
 
   def context(self, tokens, known, h):
     """What each token has to go by: [..., N, E].

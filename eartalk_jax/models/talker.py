@@ -12,8 +12,6 @@ in a token, M condition tokens, P = M + N, D width, R patterns; leading ... is
 [B T] in training, [B] in a stream.
 """
 
-from collections.abc import Callable
-
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -23,7 +21,7 @@ from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.flow_head import FlowHead
 from eartalk_jax.models.layers import lift, norm, sinusoids
 from eartalk_jax.models.masked_head import MaskedHead
-from eartalk_jax.models.sfa_banded import banded
+from eartalk_jax.models.placement import ALONE, Placement
 
 # How many patterns over the frame the conditions can weigh directly.
 PATTERNS = 64
@@ -40,11 +38,12 @@ def opening(cfg, sink_BSNc):
   return jnp.zeros_like(portrait_BNc), sink_BSNc
 
 
-def _head(cfg):
+def _head(cfg, placement):
   dtype = jnp.dtype(cfg.dtype)
+  rest = cfg.token_width, dtype, placement, cfg.remat
   if cfg.head.kind == "flow":
-    return FlowHead(cfg.head, cfg.token_width, dtype)
-  return MaskedHead(cfg.head, cfg.tokens, cfg.token_width, dtype)
+    return FlowHead(cfg.head, *rest)
+  return MaskedHead(cfg.head, cfg.tokens, *rest)
 
 
 class Talker(nn.Module):
@@ -52,11 +51,11 @@ class Talker(nn.Module):
 
   Attributes:
     cfg: its configuration.
-    attend: the form of SFA that reads clips; no parameter depends on it.
+    placement: what a mesh changes; no parameter depends on it.
   """
 
   cfg: TalkerConfig
-  attend: Callable = banded
+  placement: Placement = ALONE
 
   def setup(self):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
@@ -75,14 +74,14 @@ class Talker(nn.Module):
     zeros = nn.initializers.zeros_init()
     self.trust = nn.Dense(cfg.token_width, kernel_init=zeros)
     self.guess = nn.Dense(cfg.token_width, use_bias=False, kernel_init=zeros)
-    self.backbone = Backbone(cfg, self.attend)
+    self.backbone = Backbone(cfg, self.placement)
     self.last_norm = norm()
     self.direct = nn.Dense(PATTERNS, dtype=dtype)
     self.patterns_RND = self.param(
       "patterns", nn.initializers.normal(), (PATTERNS, *frame_shape)
     )
     self.direct_norm = norm()
-    self.head = _head(cfg)
+    self.head = _head(cfg, self.placement)
 
   def embed_sink(self, sink_BSNc):
     """The sink frames' tokens -> (sink_BJD, anchor_BJD for adaptive norms)."""

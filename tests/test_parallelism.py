@@ -12,11 +12,11 @@ from tiny import run_config
 
 from eartalk_jax import objective
 from eartalk_jax.aot import hlo
-from eartalk_jax.context_parallel import attention_over, check_mesh
 from eartalk_jax.errors import UserError
 from eartalk_jax.metrics import read_metrics
 from eartalk_jax.models import positions, sfa
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.parallelism import check_mesh, placement_on
 from eartalk_jax.sharding import (
   TALKER_RULES,
   MeshConfig,
@@ -55,7 +55,7 @@ def test_split_attention_and_its_gradient_equal_the_definition(kind, window):
 
     return jax.jit(jax.value_and_grad(of, argnums=range(5)))(*clips, *sinks)
 
-  got, want = total(attention_over(mesh)), total(sfa.dense)
+  got, want = total(placement_on(mesh, "float32").attend), total(sfa.dense)
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
@@ -63,7 +63,7 @@ def test_split_attention_and_its_gradient_equal_the_definition(kind, window):
 def _bytes_of_collectives(frames, parts):
   """{kind: bytes} that a device passes on in the compiled gradient."""
   mesh = make_mesh(MeshConfig(1, 1, 1, parts), jax.devices()[:parts])
-  model = Talker(CFG, attention_over(mesh))
+  model = Talker(CFG, placement_on(mesh, CFG.dtype))
   params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
   batch = jax.eval_shape(lambda: talkers.batch(CFG, 1, frames))
   params, batch = (
@@ -108,7 +108,7 @@ class _Clips:
 
 
 def _losses(workdir, mesh):
-  model = Talker(CFG, attention_over(mesh))
+  model = Talker(CFG, placement_on(mesh, CFG.dtype))
   fit(
     run_config(steps=20, log_every=1, save_every=100),
     init_params=objective.init_params(model),
