@@ -43,6 +43,7 @@ def kernel(*shape):
 def test_specifications_speak_of_the_last_dimensions():
   tree = {
     "up": kernel(8, 8),
+    "other": kernel(8, 8),
     "layers": {"mlp": {"down": kernel(3, 8, 8)}},
     "attention": {"query": kernel(3, 8, 2, 4)},
     "merge": {"out": kernel(2, 4, 8)},
@@ -50,6 +51,7 @@ def test_specifications_speak_of_the_last_dimensions():
   rules = [rule for rule in AUTOENCODER_RULES if "bias" not in rule[0]]
   assert specs(tree, rules, 2, 2, 2) == {
     "up/kernel": P("fsdp", "tensor"),
+    "other/kernel": P("fsdp", None),
     "layers/mlp/down/kernel": P(None, "tensor", "fsdp"),
     "attention/query/kernel": P(None, "fsdp", "tensor", None),
     "merge/out/kernel": P("tensor", None, "fsdp"),
