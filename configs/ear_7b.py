@@ -1,12 +1,10 @@
 """EARTalking at 7 B parameters: 512 px, W = 10, 25 frames a second.
 
-6,901 M parameters, meant for 512 chips of TPU v5p. It does not fit them yet:
-
   python -m launch.compile_check --config configs/ear_7b.py --topology v5p:8x8x8
 
-ended with status 1 and 737 GiB of temporaries (banded attention): split over
-fsdp, the partitioner gathers activations instead of matrices. Rates have been
-scaled by eye from base.py, never tried.
+6,901 M parameters, meant for 512 chips of TPU v5p. That it fits them is not
+proven: when it was last compiled, before layers gathered their own weights, it
+took 737 GiB. The rate has been scaled by eye from base.py, never tried.
 """
 
 from configs import base

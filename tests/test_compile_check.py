@@ -17,6 +17,7 @@ from eartalk_jax.aot.environment import ENVIRONMENT
 from eartalk_jax.aot.topology import topology
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
+from eartalk_jax.sharding import make_mesh
 from launch.train import TrainConfig, flops_per_step
 
 _ROOT = pathlib.Path(__file__).parents[1]
@@ -168,7 +169,7 @@ def test_the_knob_follows_what_takes_the_memory():
 
 def test_shapes_of_a_batch_are_those_that_the_loss_takes():
   config = _config()
-  mesh = jax.sharding.Mesh(jax.devices()[:1], ("context",))
+  mesh = make_mesh(devices=jax.devices()[:1])
   functions = talker_training.functions(config.model, mesh)
   key = jax.random.key(0)
   params = jax.eval_shape(functions["init_params"], key)
