@@ -111,7 +111,10 @@ def test_a_kernel_counts_every_block_of_its_grid_and_nothing_else_does():
 
   once = 2 * 32 * 16 * 8
   assert traced.flops(both, x, y) == 2 * once
-  assert traced.kernel_flops(jax.make_jaxpr(both)(x, y).jaxpr) == once
+  jaxpr = jax.make_jaxpr(both)(x, y).jaxpr
+  assert traced.kernel_flops(jaxpr, lambda grid: 1) == once
+  shares = {(4,): 0.5}  # of a kernel that skips half its grid
+  assert traced.kernel_flops(jaxpr, shares.get) == once / 2
 
 
 def test_the_trace_counts_loops_branches_and_recomputed_parts():

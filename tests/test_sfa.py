@@ -7,9 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eartalk_jax.models import positions, sfa
+from eartalk_jax.models import positions, sfa, sfa_splash
 from eartalk_jax.models.sfa_banded import banded
-from eartalk_jax.models.sfa_splash import splash
 from eartalk_jax.models.sfa_step import LayerCache, step
 
 B, M, N, J, H, K, W = 2, 2, 3, 5, 2, 8, 4
@@ -137,7 +136,9 @@ def test_the_pallas_kernel_and_its_gradient_equal_the_definition(kind, begin):
       halo = [x[:, before, M:] for x in (k, v)]
       halo = sfa.Halo(*halo, exists=jnp.array(begin > 0))
     part = [x[:, start:] for x in (q, k, v)]
-    return splash(*part, *sinks, band, FIRST_B + start, halo, interpret=True)
+    return sfa_splash.splash(
+      *part, *sinks, band, FIRST_B + start, halo, interpret=True
+    )
 
   def of(form):
     def total(*arrays):
@@ -151,6 +152,21 @@ def test_the_pallas_kernel_and_its_gradient_equal_the_definition(kind, begin):
   got, want = of(kernel), of(whole)
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
     np.testing.assert_allclose(a, b, atol=5e-5)
+
+
+def test_the_kernel_is_known_to_skip_squares_without_a_visible_pair():
+  visible = sfa_splash._Visible(12, 64, M, J, 0, 3)
+  sfa_splash._kernel(visible, 1, True)
+  side, squares = 512, []
+  for i in range(0, visible.shape[0], side):
+    rows = visible[i : i + side, :]
+    squares.append(rows.reshape(len(rows), -1, side).any((0, 2)))
+  busy = np.array(squares)
+  assert busy.sum() < busy.size
+  widest = busy.sum(axis=1).max()
+  share = busy.sum() / (len(busy) * widest)
+  assert sfa_splash.busy_share((1, len(busy), widest)) == share
+  assert sfa_splash.busy_share((77,)) == 1
 
 
 @both

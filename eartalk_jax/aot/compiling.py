@@ -14,6 +14,7 @@ from jax.sharding import SingleDeviceSharding
 from eartalk_jax import objective, talker_training
 from eartalk_jax.aot import hlo
 from eartalk_jax.lowering import abstract_state, placed, trace_step
+from eartalk_jax.models.sfa_splash import busy_share
 from eartalk_jax.models.talker import Talker
 from eartalk_jax.parallelism import check_mesh
 from eartalk_jax.scaling.traced import kernel_flops
@@ -168,7 +169,7 @@ def _compile(traced, held, given, params, mesh, topology):
     stats.generated_code_size_in_bytes,
     topology.chip.hbm_bytes,
   )
-  kernels = kernel_flops(traced.jaxpr.jaxpr) / mesh.size
+  kernels = kernel_flops(traced.jaxpr.jaxpr, busy_share) / mesh.size
   program = hlo.analyse(compiled.as_text(), mesh.size, kernels)
   return Compiled(memory, program, mesh, *numbers)
 

@@ -14,7 +14,8 @@ from eartalk_jax.aot.groups import axes
 ASSUMPTIONS = (
   "every operation reaches the chip's peak, FLOP/s or bytes/s, whichever it "
   "waits for; neither vector units nor latencies cost anything",
-  "a Pallas kernel computes every block of its grid, masked ones too",
+  "a Pallas kernel computes every square of pairs that has a visible one, "
+  "and skips the others for nothing",
   "operations follow one another; copies that the compiler starts ahead and "
   "asynchronous collectives are hidden behind them as far as they go",
   "a collective uses all links of the torus axes it spans (half of them where "

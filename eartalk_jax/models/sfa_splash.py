@@ -34,6 +34,8 @@ from eartalk_jax.models.sfa_banded import banded
 _SIDE = 512
 _LEAST_SIDE = 128
 _NEVER = -(2**30)
+# {(rows, columns) of squares: share of them that hold a visible pair}
+_busy = {}
 
 
 def _side(tokens):
@@ -132,7 +134,26 @@ def _kernel(visible, heads, interpret):
   # Its tables belong neither to what is being traced nor to the mesh that is
   # set, which may be one of devices that are not here; a thread knows of none.
   with concurrent.futures.ThreadPoolExecutor(1) as thread:
-    return jax.tree.map(np.asarray, thread.submit(make).result())
+    kernel = jax.tree.map(np.asarray, thread.submit(make).result())
+  tables = (kernel.fwd_mask_info, kernel.dq_mask_info, kernel.dkv_mask_info)
+  for table in tables:
+    _busy[table.block_mask.shape[-2:]] = (table.block_mask > 0).mean()
+  return kernel
+
+
+def busy_share(grid):
+  """Share of a kernel's grid that it does not skip, as known in this process.
+
+  Args:
+    grid: of a Pallas call: heads, rows and columns of squares in some order.
+
+  Returns:
+    The share of squares that hold a visible pair; 1 for any other kernel.
+  """
+  for sides, share in _busy.items():
+    if len(grid) == 3 and not set(sides) - set(grid):
+      return share
+  return 1.0
 
 
 def _keys(sink_BJHK, x_BTPHK, before_BVNHK, visible):

@@ -23,16 +23,20 @@ def flops(function, *args):
   return _total(jax.make_jaxpr(function)(*args).jaxpr)
 
 
-def kernel_flops(jaxpr):
-  """The same of a jaxpr's Pallas kernels alone, which XLA cannot look into."""
-  return _total(jaxpr, kernels=True)
+def kernel_flops(jaxpr, busy_share):
+  """The same of a jaxpr's Pallas kernels alone, which XLA cannot look into.
+
+  `busy_share`: a kernel's grid -> the share of it that is not skipped.
+  """
+  return _total(jaxpr, busy_share)
 
 
-def _total(jaxpr, kernels=False):
+def _total(jaxpr, kernels=None):
   return sum(_flops(eqn, kernels) for eqn in jaxpr.eqns)
 
 
 def _flops(eqn, kernels):
+  """`kernels`: busy_share where only kernels count, outside of them."""
   name, params = eqn.primitive.name, eqn.params
   if kernels and name in ("dot_general", "conv_general_dilated"):
     return 0
@@ -44,7 +48,7 @@ def _flops(eqn, kernels):
   if name == "conv_general_dilated":
     return _convolution(eqn)
   inside = [
-    _total(jaxpr, kernels and name != "pallas_call")
+    _total(jaxpr, None if name == "pallas_call" else kernels)
     for value in params.values()
     for jaxpr in _jaxprs(value)
   ]
@@ -57,7 +61,9 @@ def _flops(eqn, kernels):
   if name == "shard_map":
     return sum(inside) * _devices(params)
   if name == "pallas_call":
-    return sum(inside) * math.prod(params["grid_mapping"].grid)
+    grid = params["grid_mapping"].grid
+    share = kernels(grid) if kernels else 1
+    return sum(inside) * math.prod(grid) * share
   if name in ("custom_jvp_call", "custom_vjp_call"):
     # Their rules are functions yet; what is called is a jaxpr.
     return inside[0]
