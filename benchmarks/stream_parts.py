@@ -20,10 +20,11 @@ import jax.numpy as jnp
 from benchmarks.stream import Talk, company
 from benchmarks.timing import flops, matmul_flops_per_second, seconds
 from benchmarks.train_step import random_batch
-from eartalk_jax import heads, objective
+from eartalk_jax import heads
 from eartalk_jax.generate import load_generator
 from eartalk_jax.guidance import NO_GUIDANCE, make_guidance
 from eartalk_jax.streaming import Streams, frame
+from eartalk_jax.training import objective
 from launch import cli
 
 _REPEATS = 50

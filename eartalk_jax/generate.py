@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax import files, objective
-from eartalk_jax.checkpoint_reading import load_ema
+from eartalk_jax import files
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import from_config, nearest, to_dict
 from eartalk_jax.contexts import contexts
 from eartalk_jax.controls import columns
@@ -25,6 +25,7 @@ from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
 from eartalk_jax.streaming import frame as streaming
 from eartalk_jax.tokenizer import Tokenizer, load_tokenizer
+from eartalk_jax.training import objective
 
 
 def load_generator(workdir):

@@ -18,14 +18,15 @@ import time
 
 from configs import ablation
 from data_pipelines.shards import open_dataset
-from eartalk_jax import ablations, files
-from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
+from eartalk_jax.evaluation import ablations
+from eartalk_jax.evaluation.held_out import load_clips
+from eartalk_jax.evaluation.probe import probe_config
+from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
-from eartalk_jax.held_out import load_clips
-from eartalk_jax.probe import probe_config
-from eartalk_jax.probe_store import probe_for
+from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
 
 _TIMED_FRAMES = 200

@@ -12,7 +12,7 @@ import pathlib
 
 import jax
 
-from eartalk_jax.checkpoint_files import (
+from eartalk_jax.checkpoints.checkpoint_files import (
   checkpoints_of,
   is_committed,
   leftovers,
@@ -20,10 +20,10 @@ from eartalk_jax.checkpoint_files import (
   saved_at,
   size_of,
 )
-from eartalk_jax.checkpoint_reading import read_metadata
+from eartalk_jax.checkpoints.checkpoint_reading import read_metadata
+from eartalk_jax.checkpoints.manifest import find_damage, has_manifest
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json
-from eartalk_jax.manifest import find_damage, has_manifest
 from launch import cli
 
 _EXAMPLES = """

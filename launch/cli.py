@@ -7,7 +7,7 @@ import sys
 import traceback
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.interruption import listening
+from eartalk_jax.processes.interruption import listening
 
 
 def run(main):

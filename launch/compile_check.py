@@ -25,7 +25,7 @@ from eartalk_jax.aot.topology import topology  # noqa: E402
 from eartalk_jax.config import from_config  # noqa: E402
 from eartalk_jax.errors import UserError  # noqa: E402
 from eartalk_jax.files import write_json  # noqa: E402
-from eartalk_jax.progress import working  # noqa: E402
+from eartalk_jax.telemetry.progress import working  # noqa: E402
 from launch import configured  # noqa: E402
 from launch.train import TrainConfig  # noqa: E402
 

@@ -6,9 +6,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from eartalk_jax.config import nearest
-from eartalk_jax.distributed import find_membership, join
 from eartalk_jax.errors import UserError
-from eartalk_jax.interruption import listening, phase
+from eartalk_jax.processes.distributed import find_membership, join
+from eartalk_jax.processes.interruption import listening, phase
 from launch import cli
 
 _CONFIG = config_flags.DEFINE_config_file(

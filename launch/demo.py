@@ -13,7 +13,7 @@ import shlex
 from eartalk_jax import files
 from eartalk_jax.counting import clock
 from eartalk_jax.errors import UserError
-from eartalk_jax.targets import judge
+from eartalk_jax.evaluation.targets import judge
 from launch import cli
 from launch.demo_stages import Plan, make_stages
 from launch.watched import run_watched

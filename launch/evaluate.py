@@ -6,14 +6,16 @@ import pathlib
 import numpy as np
 
 from data_pipelines.shards import open_dataset
-from eartalk_jax import evaluation, files, plots
-from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax import files
 from eartalk_jax.errors import UserError
+from eartalk_jax.evaluation import measuring as evaluation
+from eartalk_jax.evaluation import plots
+from eartalk_jax.evaluation.held_out import load_clips
+from eartalk_jax.evaluation.held_out_videos import make_videos, strip_pictures
+from eartalk_jax.evaluation.probe import probe_config
+from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
-from eartalk_jax.held_out import load_clips
-from eartalk_jax.held_out_videos import make_videos, strip_pictures
-from eartalk_jax.probe import probe_config
-from eartalk_jax.probe_store import probe_for
+from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
 from launch.runs import read_config, tokens_manifest
 

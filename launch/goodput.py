@@ -12,9 +12,12 @@ from rich.console import Console
 from rich.table import Table
 
 from eartalk_jax import files
-from eartalk_jax.checkpoint_files import checkpoints_of, committed_steps
-from eartalk_jax.events import read_events
-from eartalk_jax.goodput import goodput
+from eartalk_jax.checkpoints.checkpoint_files import (
+  checkpoints_of,
+  committed_steps,
+)
+from eartalk_jax.telemetry.events import read_events
+from eartalk_jax.telemetry.goodput import goodput
 from launch import cli
 
 _EPILOG = """example:
@@ -104,7 +107,7 @@ def main(argv=None):
     files.write_json(args.json, summary(found, unsaved))
   if args.plot:
     # Not needed otherwise, and slow to import.
-    from eartalk_jax.goodput_plot import draw
+    from eartalk_jax.telemetry.goodput_plot import draw
 
     draw(found, args.plot)
 

@@ -7,14 +7,15 @@ import pathlib
 import numpy as np
 
 from data_pipelines.shards import open_dataset
-from eartalk_jax import files, long_run, rollouts
-from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
+from eartalk_jax.evaluation import long_run, rollouts
+from eartalk_jax.evaluation.held_out import load_clips
+from eartalk_jax.evaluation.probe import probe_config
+from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
-from eartalk_jax.held_out import load_clips
-from eartalk_jax.probe import probe_config
-from eartalk_jax.probe_store import probe_for
+from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
 
 _FPS = 25
@@ -26,7 +27,7 @@ _EPILOG = """example:
 
 DIR gets long_run.json and long_run.png: curves of lip correlation, identity,
 sharpness, colour and motion. A bin that leaves its band (see
-eartalk_jax.long_run) is an alarm; the status is then 1. With several
+eartalk_jax.evaluation.long_run) is an alarm; the status is then 1. With several
 checkpoints, curves are drawn into one picture and alarms of the first one
 count.
 """

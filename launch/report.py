@@ -9,8 +9,8 @@ import platform
 
 from eartalk_jax import files
 from eartalk_jax.errors import UserError
-from eartalk_jax.metrics import read_metrics
-from eartalk_jax.report import Run, build_report
+from eartalk_jax.evaluation.report import Run, build_report
+from eartalk_jax.telemetry.metrics import read_metrics
 from launch import cli
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "av", "numpy")

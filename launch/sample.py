@@ -7,12 +7,12 @@ import numpy as np
 
 from data_pipelines.portrait import load_portrait
 from data_pipelines.speech import count_frames, stream_mel, stream_samples
-from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.controls import read_controls, read_portrait
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 from eartalk_jax.generate import load_generator
 from eartalk_jax.idle import Idle, fill
+from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.video import writing_video
 from launch import cli
 

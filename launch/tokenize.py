@@ -5,8 +5,8 @@ import time
 
 from data_pipelines.shards import open_dataset
 from data_pipelines.tokenize import tokenize
-from eartalk_jax.compilation import use_compile_cache
 from eartalk_jax.tokenizer import load_tokenizer
+from eartalk_jax.training.compilation import use_compile_cache
 from launch.cli import run
 
 _EPILOG = """example:

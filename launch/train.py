@@ -15,19 +15,19 @@ from absl import flags
 
 from data_pipelines.batches import DataConfig, TalkerBatches
 from data_pipelines.shards import open_dataset
-from eartalk_jax import talker_training
-from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax.checkpoints.resumption import claim_workdir
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.parallelism import check_mesh
-from eartalk_jax.preflight import preflight
-from eartalk_jax.profiling import parse_steps
-from eartalk_jax.resumption import claim_workdir
+from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.scaling.flops import training_flops
-from eartalk_jax.sharding import check_batch, local_rows, make_mesh
+from eartalk_jax.telemetry.profiling import parse_steps
 from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
-from eartalk_jax.training import FREE, RunConfig, fit
+from eartalk_jax.training import talker_training
+from eartalk_jax.training.compilation import use_compile_cache
+from eartalk_jax.training.loop import FREE, RunConfig, fit
+from eartalk_jax.training.parallelism import check_mesh
+from eartalk_jax.training.sharding import check_batch, local_rows, make_mesh
 from launch import configured
 
 # Places and speeds: fingerprints say whether the same things are there.

@@ -17,15 +17,18 @@ from absl import flags
 
 from data_pipelines.pictures import PictureBatches, PictureConfig
 from data_pipelines.shards import open_dataset
-from eartalk_jax.compilation import use_compile_cache
+from eartalk_jax.checkpoints.resumption import claim_workdir
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
+from eartalk_jax.evaluation.scores import psnr
 from eartalk_jax.models.autoencoder import TokenizerConfig
-from eartalk_jax.preflight import preflight
-from eartalk_jax.resumption import claim_workdir
-from eartalk_jax.scores import psnr
-from eartalk_jax.tokenizer_training import ObjectiveConfig, train_tokenizer
-from eartalk_jax.training import FREE, RunConfig
+from eartalk_jax.processes.preflight import preflight
+from eartalk_jax.training.compilation import use_compile_cache
+from eartalk_jax.training.loop import FREE, RunConfig
+from eartalk_jax.training.tokenizer_training import (
+  ObjectiveConfig,
+  train_tokenizer,
+)
 from launch import configured
 
 # Places and speeds: the fingerprint says whether the same pictures are there.

@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 
-from eartalk_jax.held_out import load_clips
+from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.models.probe import ProbeConfig
 
 SIZE = 16

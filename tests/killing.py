@@ -31,8 +31,9 @@ from orbax.checkpoint.experimental.v1._src.handlers.pytree_handler import (
 )
 from tiny import Batches, run_config, train
 
-from eartalk_jax import checkpoint, checkpoint_files, files
-from eartalk_jax.metrics import read_metrics
+from eartalk_jax import files
+from eartalk_jax.checkpoints import checkpoint, checkpoint_files
+from eartalk_jax.telemetry.metrics import read_metrics
 
 # Seconds within which a random kill falls, from the start or from the first
 # batch: so some come while compiling and some while saving.

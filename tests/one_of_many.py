@@ -12,8 +12,8 @@ import time
 
 import jax
 
-from eartalk_jax.distributed import Membership, join
-from eartalk_jax.interruption import listening
+from eartalk_jax.processes.distributed import Membership, join
+from eartalk_jax.processes.interruption import listening
 from launch import cli
 
 port, rank, count, workdir, *options = sys.argv[1:]
@@ -28,7 +28,7 @@ def main():
     listener.join()
   from tiny import Batches, run_config, train
 
-  from eartalk_jax.sharding import MeshConfig, local_rows, make_mesh
+  from eartalk_jax.training.sharding import MeshConfig, local_rows, make_mesh
 
   settings = {"steps": 80, "save_every": 50} if "slow" in options else {}
   run = run_config(

@@ -13,7 +13,7 @@ import conftest  # noqa: F401  (the same devices)
 import jax.numpy as jnp
 from tiny import Batches, run_config, train
 
-from eartalk_jax import events
+from eartalk_jax.telemetry import events
 
 workdir, last = sys.argv[1], int(sys.argv[2])
 events.BEAT = 0.1

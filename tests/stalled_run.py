@@ -6,7 +6,7 @@ import time
 import conftest  # noqa: F401  (the same devices)
 from tiny import Batches, run_config, train
 
-from eartalk_jax.watchdog import WatchdogConfig
+from eartalk_jax.processes.watchdog import WatchdogConfig
 
 # The step whose batch never comes.
 STALL = 27

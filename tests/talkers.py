@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax import objective
 from eartalk_jax.models.config import (
   AudioConfig,
   ControlConfig,
@@ -16,6 +15,7 @@ from eartalk_jax.models.config import (
   TalkerConfig,
 )
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.training import objective
 
 TINY = TalkerConfig(
   latent_shape=(4, 4, 2),

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from configs import ablation
-from eartalk_jax import ablations
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
+from eartalk_jax.evaluation import ablations
 from launch import ablate
 from launch.train import TrainConfig
 

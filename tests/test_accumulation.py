@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from tiny import Batches, Regression, init_params, run_config, train
 
-from eartalk_jax.accumulation import differentiate
 from eartalk_jax.errors import UserError
-from eartalk_jax.sharding import MeshConfig, make_mesh, put_batch
+from eartalk_jax.training.accumulation import differentiate
+from eartalk_jax.training.sharding import MeshConfig, make_mesh, put_batch
 
 PARAMS = init_params(jax.random.key(0))
 KEY = jax.random.key(1)

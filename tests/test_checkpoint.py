@@ -16,11 +16,11 @@ import pytest
 from slow_run import config
 from tiny import Batches, init_params, run_config, train
 
-from eartalk_jax.checkpoint_reading import load_ema
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
+from eartalk_jax.checkpoints.resumption import claim_workdir
 from eartalk_jax.errors import UserError
-from eartalk_jax.metrics import read_metrics
-from eartalk_jax.optimizer import OptimizerConfig
-from eartalk_jax.resumption import claim_workdir
+from eartalk_jax.telemetry.metrics import read_metrics
+from eartalk_jax.training.optimizer import OptimizerConfig
 
 TESTS = pathlib.Path(__file__).parent
 

@@ -9,9 +9,9 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 from tiny import Batches, run_config, train
 
-from eartalk_jax import checkpoint
-from eartalk_jax.checkpoint_files import committed_steps, leftovers
-from eartalk_jax.checkpoint_reading import load_ema
+from eartalk_jax.checkpoints import checkpoint
+from eartalk_jax.checkpoints.checkpoint_files import committed_steps, leftovers
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.errors import UserError
 
 

@@ -13,7 +13,7 @@ from test_multihost import free_port
 from test_train import tiny_config
 from tokens import write_tokenizer, write_tokens
 
-from eartalk_jax.metrics import read_metrics
+from eartalk_jax.telemetry.metrics import read_metrics
 
 ROOT = pathlib.Path(__file__).parents[1]
 CLOUD = ROOT / "launch" / "cloud"

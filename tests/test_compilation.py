@@ -6,12 +6,12 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 from tiny import run_config, train
 
-from eartalk_jax.compilation import (
+from eartalk_jax.telemetry.events import read_events
+from eartalk_jax.training.compilation import (
   cache_text,
   counting_cache,
   use_compile_cache,
 )
-from eartalk_jax.events import read_events
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ import jax
 import pytest
 
 from configs import demo
-from eartalk_jax import talker_training
 from eartalk_jax.aot import compiling, report
 from eartalk_jax.aot.environment import ENVIRONMENT
 from eartalk_jax.aot.topology import topology
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.sharding import make_mesh
+from eartalk_jax.training import talker_training
+from eartalk_jax.training.sharding import make_mesh
 from launch.train import TrainConfig, flops_per_step
 
 _ROOT = pathlib.Path(__file__).parents[1]

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from fake_talkers import MANIFEST, FakeGenerator, Pixels, clips, records
 
-from eartalk_jax import evaluation, held_out, rollouts
 from eartalk_jax.errors import UserError
-from eartalk_jax.held_out_videos import make_videos
+from eartalk_jax.evaluation import held_out, rollouts
+from eartalk_jax.evaluation import measuring as evaluation
+from eartalk_jax.evaluation.held_out_videos import make_videos
 
 
 def figures(kind, people, probe=True):

@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from eartalk_jax import events
 from eartalk_jax.errors import UserError
-from eartalk_jax.events import EventLog, read_events
+from eartalk_jax.telemetry import events
+from eartalk_jax.telemetry.events import EventLog, read_events
 
 
 def kinds(workdir):
@@ -122,7 +122,7 @@ def test_the_log_goes_on_beating_while_the_run_says_nothing(
 def test_the_start_is_that_of_the_process(tmp_path):
   program = (
     "import sys, time; time.sleep(0.5); "
-    "from eartalk_jax.events import EventLog\n"
+    "from eartalk_jax.telemetry.events import EventLog\n"
     "with EventLog(sys.argv[1], process=0): pass"
   )
   before = time.time()

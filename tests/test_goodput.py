@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.goodput import goodput
-from eartalk_jax.goodput_plot import seconds_over_time
+from eartalk_jax.telemetry.goodput import goodput
+from eartalk_jax.telemetry.goodput_plot import seconds_over_time
 from launch import goodput as command
 
 TESTS = pathlib.Path(__file__).parent

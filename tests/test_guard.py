@@ -11,10 +11,10 @@ from tiny import Batches, init_params, loss_fn, run_config, train
 
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.guard import GuardConfig, init_guard, limits, remember
-from eartalk_jax.metrics import read_metrics
-from eartalk_jax.sharding import MeshConfig
-from eartalk_jax.train_step import make_init, make_step
+from eartalk_jax.telemetry.metrics import read_metrics
+from eartalk_jax.training.guard import GuardConfig, init_guard, limits, remember
+from eartalk_jax.training.sharding import MeshConfig
+from eartalk_jax.training.train_step import make_init, make_step
 
 EARLY = GuardConfig(window=8)
 INF = float("inf")

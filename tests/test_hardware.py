@@ -2,7 +2,7 @@
 
 import pytest
 
-from eartalk_jax.hardware import chip, chip_named
+from eartalk_jax.telemetry.hardware import chip, chip_named
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def command(body, folder):
   code = f"""
 import ctypes, time
 from eartalk_jax import files
-from eartalk_jax.interruption import phase
+from eartalk_jax.processes.interruption import phase
 from launch import cli
 
 @phase("some work")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eartalk_jax import long_run
+from eartalk_jax.evaluation import long_run
 
 STREAMS, FRAMES, BIN, SIZE = 3, 400, 50, 16
 

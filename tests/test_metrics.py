@@ -2,7 +2,7 @@
 
 import json
 
-from eartalk_jax.metrics import MetricWriter, read_metrics
+from eartalk_jax.telemetry.metrics import MetricWriter, read_metrics
 
 
 def test_lines_beyond_the_resumed_step_are_dropped(tmp_path):

@@ -17,9 +17,9 @@ from tiny import Batches, run_config, train
 from tokens import write_tokens
 
 from data_pipelines.shards import open_dataset
-from eartalk_jax.checkpoint_reading import load_ema
-from eartalk_jax.metrics import read_metrics
-from eartalk_jax.sharding import MeshConfig
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
+from eartalk_jax.telemetry.metrics import read_metrics
+from eartalk_jax.training.sharding import MeshConfig
 
 TESTS = pathlib.Path(__file__).parent
 

@@ -7,9 +7,9 @@ from test_multihost import finish, free_port, start
 from test_train import tiny_config
 from tokens import write_tokenizer, write_tokens
 
-from eartalk_jax.checkpoint_reading import load_ema
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import to_dict
-from eartalk_jax.metrics import read_metrics
+from eartalk_jax.telemetry.metrics import read_metrics
 
 CONFIG = """
 import ml_collections

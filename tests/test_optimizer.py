@@ -9,14 +9,14 @@ from tiny import Batches, init_params, loss_fn, run_config
 
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.optimizer import (
+from eartalk_jax.training.loop import RunConfig
+from eartalk_jax.training.optimizer import (
   OptimizerConfig,
   ema_decay,
   learning_rate,
   make_optimizer,
 )
-from eartalk_jax.train_step import make_init, make_step
-from eartalk_jax.training import RunConfig
+from eartalk_jax.training.train_step import make_init, make_step
 
 
 def test_the_rate_rises_linearly_and_falls_as_a_cosine():

@@ -10,21 +10,21 @@ import pytest
 import talkers
 from tiny import run_config
 
-from eartalk_jax import objective
 from eartalk_jax.aot import hlo
 from eartalk_jax.errors import UserError
-from eartalk_jax.metrics import read_metrics
 from eartalk_jax.models import positions, sfa
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.parallelism import check_mesh, placement_on
-from eartalk_jax.sharding import (
+from eartalk_jax.telemetry.metrics import read_metrics
+from eartalk_jax.training import objective
+from eartalk_jax.training.loop import fit
+from eartalk_jax.training.parallelism import check_mesh, placement_on
+from eartalk_jax.training.sharding import (
   TALKER_RULES,
   MeshConfig,
   batch_shardings,
   make_mesh,
   tree_shardings,
 )
-from eartalk_jax.training import fit
 
 # Eight heads, so that the tensor axis can take eight devices.
 CFG = dataclasses.replace(

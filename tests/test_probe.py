@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from fake_talkers import MANIFEST, SIZE, records
 
-from eartalk_jax import probe_store
 from eartalk_jax.errors import UserError
-from eartalk_jax.probe import probe_config
-from eartalk_jax.probe_training import ProbeTraining, train_probe
-from eartalk_jax.scores import correlation
+from eartalk_jax.evaluation import probe_store
+from eartalk_jax.evaluation.probe import probe_config
+from eartalk_jax.evaluation.probe_training import ProbeTraining, train_probe
+from eartalk_jax.evaluation.scores import correlation
 
 CONFIG = dataclasses.replace(
   probe_config(MANIFEST, SIZE), widths=(16, 32), hidden=32

@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 from fake_talkers import MANIFEST, SIZE, records
 
-from eartalk_jax.probe import probe_config
-from eartalk_jax.probe_frames import gather_frames
+from eartalk_jax.evaluation.probe import probe_config
+from eartalk_jax.evaluation.probe_frames import gather_frames
 
 CONFIG = probe_config(MANIFEST, SIZE)
 

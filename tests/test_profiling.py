@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import pytest
 from tiny import run_config, train
 
-from eartalk_jax.breakdown import IDLE, Breakdown
 from eartalk_jax.errors import UserError
-from eartalk_jax.events import read_events
-from eartalk_jax.operation_kinds import (
+from eartalk_jax.telemetry.breakdown import IDLE, Breakdown
+from eartalk_jax.telemetry.events import read_events
+from eartalk_jax.telemetry.operation_kinds import (
   COLLECTIVE,
   COPY,
   MATMUL,
@@ -19,8 +19,13 @@ from eartalk_jax.operation_kinds import (
   TRANSFER,
   Instructions,
 )
-from eartalk_jax.profiling import parse_steps
-from eartalk_jax.trace import Operation, busy_time, operations, self_times
+from eartalk_jax.telemetry.profiling import parse_steps
+from eartalk_jax.telemetry.trace import (
+  Operation,
+  busy_time,
+  operations,
+  self_times,
+)
 
 PROGRAM = """HloModule jit_step, is_scheduled=true
 

@@ -5,9 +5,9 @@ import socket
 
 import pytest
 
-from eartalk_jax.distributed import find_membership
 from eartalk_jax.errors import UserError
-from eartalk_jax.rendezvous import meet
+from eartalk_jax.processes.distributed import find_membership
+from eartalk_jax.processes.rendezvous import meet
 
 SAME = {"jax": "1.0"}
 

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.report import build_report
+from eartalk_jax.evaluation.report import build_report
 from launch import report
 
 

@@ -10,9 +10,9 @@ from jax.sharding import AxisType
 from tiny import Batches, run_config, train
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.metrics import read_metrics
-from eartalk_jax.optimizer import OptimizerConfig
-from eartalk_jax.sharding import AXES
+from eartalk_jax.telemetry.metrics import read_metrics
+from eartalk_jax.training.optimizer import OptimizerConfig
+from eartalk_jax.training.sharding import AXES
 
 
 def schedule(decay, steps, **changes):

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eartalk_jax import roughening
-from eartalk_jax.roughening import resampling, roughen
+from eartalk_jax.evaluation import roughening
+from eartalk_jax.evaluation.roughening import resampling, roughen
 
 
 def smooth_pictures():

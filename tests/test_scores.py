@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from eartalk_jax import scores
+from eartalk_jax.evaluation import scores
 
 
 @given(st.integers(0, 10_000), st.integers(2, 60))

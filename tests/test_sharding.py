@@ -8,13 +8,13 @@ from jax.sharding import PartitionSpec as P
 from tiny import RULES, init_params, run_config, train
 
 from configs import base, paper, paper_fast
-from eartalk_jax import objective
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.optimizer import OptimizerConfig, make_optimizer
-from eartalk_jax.sharding import (
+from eartalk_jax.training import objective
+from eartalk_jax.training.optimizer import OptimizerConfig, make_optimizer
+from eartalk_jax.training.sharding import (
   AUTOENCODER_RULES,
   TALKER_RULES,
   MeshConfig,
@@ -22,7 +22,7 @@ from eartalk_jax.sharding import (
   put_batch,
   tree_shardings,
 )
-from eartalk_jax.train_step import make_init
+from eartalk_jax.training.train_step import make_init
 
 
 def specs(tree, rules, *sizes):

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import talkers
 
-from eartalk_jax import objective
 from eartalk_jax.guidance import make_guidance
 from eartalk_jax.models.patches import to_tokens
 from eartalk_jax.models.talker import opening
 from eartalk_jax.streaming import frame as streaming
+from eartalk_jax.training import objective
 
 T = 11
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

@@ -1,4 +1,4 @@
-from eartalk_jax.targets import TARGETS, judge
+from eartalk_jax.evaluation.targets import TARGETS, judge
 
 
 def verdicts(metrics):

@@ -15,7 +15,7 @@ from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 from eartalk_jax.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
-from eartalk_jax.tokenizer_training import init_params
+from eartalk_jax.training.tokenizer_training import init_params
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,15 @@ from tokens import (
 
 from benchmarks.train_step import random_batch
 from configs import base
-from eartalk_jax import objective
-from eartalk_jax.checkpoint_reading import load_ema
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.metrics import read_metrics
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
 from eartalk_jax.scaling import traced
+from eartalk_jax.telemetry.metrics import read_metrics
 from eartalk_jax.tokenizer import load_tokenizer
+from eartalk_jax.training import objective
 from launch.train import TrainConfig, flops_per_step, train
 
 

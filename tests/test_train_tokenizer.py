@@ -14,7 +14,7 @@ from configs import tokenizer_demo
 from data_pipelines.shards import open_dataset
 from eartalk_jax.config import flatten
 from eartalk_jax.errors import UserError
-from eartalk_jax.metrics import read_metrics
+from eartalk_jax.telemetry.metrics import read_metrics
 from eartalk_jax.tokenizer import load_tokenizer
 from launch.train_tokenizer import held_out_psnr, train
 

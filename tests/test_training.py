@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from tiny import Batches, init_params, loss_fn, run_config, train
 
-from eartalk_jax import optimizer
 from eartalk_jax.errors import UserError
-from eartalk_jax.metrics import read_metrics
-from eartalk_jax.sharding import MeshConfig, make_mesh
-from eartalk_jax.train_step import make_init, make_step
+from eartalk_jax.telemetry.metrics import read_metrics
+from eartalk_jax.training import optimizer
+from eartalk_jax.training.sharding import MeshConfig, make_mesh
+from eartalk_jax.training.train_step import make_init, make_step
 
 
 def leaves(tree):

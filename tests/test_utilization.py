@@ -7,10 +7,10 @@ import types
 import pytest
 from tiny import run_config, train
 
-from eartalk_jax.events import EventLog
-from eartalk_jax.metrics import read_metrics
-from eartalk_jax.step_log import StepLog
-from eartalk_jax.utilization import Utilization, rates_text
+from eartalk_jax.telemetry.events import EventLog
+from eartalk_jax.telemetry.metrics import read_metrics
+from eartalk_jax.telemetry.utilization import Utilization, rates_text
+from eartalk_jax.training.step_log import StepLog
 
 
 def test_a_known_chip_has_both_mfus_by_the_definition():

@@ -14,9 +14,9 @@ from tiny import train
 
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.events import read_events
-from eartalk_jax.goodput import goodput
-from eartalk_jax.watchdog import STATUS, Watchdog, WatchdogConfig
+from eartalk_jax.processes.watchdog import STATUS, Watchdog, WatchdogConfig
+from eartalk_jax.telemetry.events import read_events
+from eartalk_jax.telemetry.goodput import goodput
 
 TESTS = pathlib.Path(__file__).parent
 STEP, SAVE = ("step",), ("step", "checkpoint")

@@ -11,21 +11,21 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
-from eartalk_jax import objective, talker_training
 from eartalk_jax.aot import hlo
-from eartalk_jax.lowering import abstract_state, placed, trace_step
 from eartalk_jax.models.sfa_splash import busy_share
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.parallelism import check_mesh
 from eartalk_jax.scaling.traced import kernel_flops
-from eartalk_jax.sharding import (
+from eartalk_jax.streaming import frame
+from eartalk_jax.training import objective, talker_training
+from eartalk_jax.training.lowering import abstract_state, placed, trace_step
+from eartalk_jax.training.parallelism import check_mesh
+from eartalk_jax.training.sharding import (
   batch_shardings,
   check_batch,
   make_mesh,
   replicated,
 )
-from eartalk_jax.streaming import frame
-from eartalk_jax.train_step import make_init, make_step
+from eartalk_jax.training.train_step import make_init, make_step
 
 _UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from jax.experimental import topologies
 
-from eartalk_jax import hardware
 from eartalk_jax.aot.environment import ENVIRONMENT
 from eartalk_jax.errors import UserError
+from eartalk_jax.telemetry import hardware
 
 _TPUS = ("v5e", "v5p", "v6e", "tpu7x")
 _GPUS = ("a100", "h100", "h200", "b200")

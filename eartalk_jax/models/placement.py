@@ -1,6 +1,6 @@
 """What a mesh changes in the model: how clips are read, where weights are used.
 
-Nothing, by default. `eartalk_jax.parallelism` makes what a mesh needs.
+Nothing, by default. `eartalk_jax.training.parallelism` makes what a mesh needs.
 """
 
 import dataclasses

@@ -1,0 +1,154 @@
+"""Reading checkpoints: verified first, and every failure with a remedy."""
+
+import contextlib
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from orbax.checkpoint import v1 as ocp
+
+from eartalk_jax.checkpoints.checkpoint_files import (
+  checkpoints_of,
+  committed_steps,
+  refuse_incomplete,
+)
+from eartalk_jax.checkpoints.manifest import find_damage
+from eartalk_jax.config import describe, differences
+from eartalk_jax.errors import UserError
+
+# Without this Orbax would store the dictionary `data` as arrays.
+CONTEXT = ocp.Context()
+CONTEXT.checkpointables.registry = ocp.handlers.local_registry().add(
+  ocp.handlers.JsonHandler, checkpointable_name="data"
+)
+# Slicing a replicated array compiles a program per shape: not for small ones.
+CONTEXT.array.saving.min_slice_bytes_for_replica_parallel = 2**22
+# Seconds: a save that failed in one process is waited for by the others.
+CONTEXT.async_options.timeout_secs = 600
+
+
+def load_ema(workdir, abstract_params=None):
+  """Reads the averaged parameters of a run, and nothing else.
+
+  Args:
+    workdir: the work directory of a run.
+    abstract_params: shapes and dtypes that the parameters must have (such as
+      `jax.eval_shape(init_params, key)`); None takes what is there.
+
+  Returns:
+    (step, params)
+
+  Raises:
+    UserError: there is no checkpoint, it is damaged, or of another model.
+  """
+  directory = checkpoints_of(workdir)
+  refuse_incomplete(directory)
+  steps = committed_steps(directory)
+  if not steps:
+    raise UserError(f"there is no checkpoint in {directory}; train first")
+  source = directory / str(steps[-1])
+  check_intact(source, "ema/")
+  with _read_errors(source):
+    saved = ocp.checkpointables_metadata(source).metadata["ema"]
+  abstract = jax.tree.map(_on_one_device, saved)
+  if abstract_params is not None:
+    _check_same(abstract, abstract_params, directory)
+  return steps[-1], load_items(source, {"ema": abstract})["ema"]
+
+
+def read_metadata(source):
+  """What a checkpoint holds, without reading arrays.
+
+  Args:
+    source: WORKDIR/checkpoints/STEP.
+
+  Returns:
+    ({path of an array: (shape, dtype)} of ema, the same of state, data)
+  """
+
+  def describe(tree):
+    return {
+      _name(path): (leaf.shape, str(np.dtype(leaf.dtype)))
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+  with _read_errors(source), CONTEXT:
+    saved = ocp.checkpointables_metadata(source).metadata
+    data = ocp.load_checkpointables(source, {"data": None})["data"]
+    return describe(saved["ema"]), describe(saved["state"]), data
+
+
+def _name(path):
+  return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def _on_one_device(leaf):
+  sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+  return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
+
+
+def _check_same(saved, wanted, directory):
+  def shapes(tree):
+    return {
+      _name(path): str(leaf.shape)
+      for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+  changes = differences(shapes(saved), shapes(wanted))
+  if changes:
+    raise UserError(
+      f"{directory} holds the parameters of another model: "
+      f"{describe(changes)}; use the configuration it was trained with"
+    )
+
+
+def anywhere(flag):
+  """Whether it is true in any process."""
+  if jax.process_count() == 1:
+    return flag
+  return bool(multihost_utils.process_allgather(np.bool_(flag)).any())
+
+
+def check_intact(source, below=""):
+  """Compares a checkpoint with its manifest, each process a part of it."""
+  part = jax.process_index(), jax.process_count()
+  damage = find_damage(source, below, *part)
+  if not anywhere(bool(damage)):
+    return
+  others = [s for s in committed_steps(source.parent) if s < int(source.name)]
+  whole = next(
+    (s for s in others[::-1] if not find_damage(source.parent / str(s))), None
+  )
+  named = "; ".join(damage[:3]) or "seen by another process"
+  more = f" and {len(damage) - 3} more" if len(damage) > 3 else ""
+  remedy = (
+    f"to go on from step {whole}, the last one that is whole, move it away "
+    f"(mv {source} {source}.damaged) and run the same command"
+    if whole is not None
+    else "no earlier one is whole: restore it from a copy"
+  )
+  raise UserError(f"checkpoint {source} is damaged: {named}{more}; {remedy}")
+
+
+def load_items(source, items):
+  """Reads items of WORKDIR/checkpoints/STEP: {name: abstract value or None}."""
+  with _read_errors(source), CONTEXT:
+    return ocp.load_checkpointables(source, items)
+
+
+@contextlib.contextmanager
+def _read_errors(source):
+  try:
+    yield
+  except Exception as error:  # Orbax has no common class for its failures.
+    raise UserError(
+      f"checkpoint {source} cannot be read ({first_line(error)}); if it is "
+      "damaged, delete that folder: the one before it is then used"
+    ) from error
+
+
+def first_line(error):
+  """What fits into a message of one line."""
+  line = (str(error).splitlines() or [type(error).__name__])[0]
+  # What happened comes first, and why comes last.
+  return line if len(line) <= 240 else f"{line[:80]} ... {line[-150:]}"

@@ -1,0 +1,117 @@
+"""Which run a work directory holds, and which one may go on with it.
+
+A run is a function of its configuration and its data. So it may go on where
+all that its numbers depend on is the same, or has been the same so far: the
+learning rate's future is free, its past is not.
+"""
+
+import json
+import pathlib
+import re
+
+import jax.numpy as jnp
+import numpy as np
+
+from eartalk_jax.checkpoints.checkpoint_files import (
+  checkpoints_of,
+  committed_steps,
+)
+from eartalk_jax.config import describe, differences, from_config
+from eartalk_jax.errors import UserError
+from eartalk_jax.files import write_json
+from eartalk_jax.training.optimizer import OptimizerConfig, learning_rate
+
+# What shapes the learning rate after a constant stretch.
+_SCHEDULE = (
+  "run.steps",
+  "run.optimizer.decay",
+  "run.optimizer.decay_steps",
+  "run.optimizer.end_lr_fraction",
+)
+
+
+def claim_workdir(workdir, config, free=()):
+  """Writes WORKDIR/config.json; refuses a directory that holds another run.
+
+  Args:
+    workdir: made if need be.
+    config: the resolved configuration: dictionaries, lists and scalars.
+    free: dotted keys that may change while a run goes on.
+
+  Raises:
+    UserError: a checkpoint is there and the configuration differs from its;
+      or the directory cannot be written.
+  """
+  workdir = pathlib.Path(workdir)
+  make_directory(workdir)
+  config = json.loads(json.dumps(config))
+  path = workdir / "config.json"
+  steps = committed_steps(checkpoints_of(workdir))
+  if path.exists() and steps:
+    saved = json.loads(path.read_text())
+    check_same_run(saved, config, steps[-1], workdir, free)
+  write_json(path, config)
+
+
+def check_same_run(saved, current, step, workdir, free=()):
+  """Raises UserError if a run cannot go on as another after `step` steps.
+
+  Args:
+    saved, current: dictionaries; {"run": {"steps": ..., "optimizer": ...}} in
+      them is compared by the learning rates of the steps that are done.
+    step: how many those are.
+    workdir: where `saved` is from.
+    free: dotted keys that may differ.
+  """
+  changes = differences(saved, current, free)
+  if any(key in _SCHEDULE for key, *_ in changes):
+    so_far = _rates(saved, step), _rates(current, step)
+    if np.array_equal(*so_far):
+      changes = [change for change in changes if change[0] not in _SCHEDULE]
+  if changes:
+    raise UserError(
+      f"{workdir} holds a run of another configuration: {describe(changes)}; "
+      "set that back, or choose another --workdir or run.start_from"
+    )
+
+
+def parse_start(text):
+  """("WORKDIR@STEP") -> WORKDIR/checkpoints/STEP.
+
+  Raises:
+    UserError: it does not read so, or no such step is there.
+  """
+  match = re.fullmatch(r"(.+)@(\d+)", text)
+  if not match:
+    raise UserError(
+      f"config: run.start_from is {text!r}; write it as WORKDIR@STEP"
+    )
+  directory, step = checkpoints_of(match[1]), int(match[2])
+  steps = committed_steps(directory)
+  if step not in steps:
+    known = ", ".join(map(str, steps)) or "none"
+    raise UserError(
+      f"run.start_from: there is no step {step} in {directory}; there: {known}"
+    )
+  return directory / str(step)
+
+
+def make_directory(path):
+  """Makes a directory that can be written, or raises UserError."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    probe = path / ".writable"
+    probe.touch()
+    probe.unlink(missing_ok=True)  # another process may have been faster
+  except OSError as error:
+    raise UserError(
+      f"cannot write to {path}: {error.strerror}; choose another --workdir"
+    ) from None
+
+
+def _rates(config, step):
+  """The learning rate of each of the first `step` steps, as configured."""
+  run = config["run"]
+  optimizer = from_config(OptimizerConfig, run["optimizer"])
+  rate = learning_rate(optimizer, run["steps"])
+  return np.asarray(rate(jnp.arange(step)))

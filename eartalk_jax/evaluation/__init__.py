@@ -1,0 +1,1 @@
+"""What a talker can do, measured on generated pixels."""

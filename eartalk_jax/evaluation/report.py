@@ -1,0 +1,246 @@
+"""A report of a run as one HTML file that needs no other file."""
+
+import base64
+import dataclasses
+import html
+import io
+import json
+
+from matplotlib import pyplot as plt
+
+from eartalk_jax.counting import clock
+from eartalk_jax.evaluation.report_style import PAGE
+from eartalk_jax.evaluation.targets import judge
+from eartalk_jax.telemetry.curves import draw_curves
+
+# What goes into the long table: (figure, words).
+FIGURES = (
+  ("lip", "lips: opening"),
+  ("lip_width", "lips: width"),
+  ("lip_round", "lips: rounding"),
+  ("yaw", "yaw"),
+  ("pitch", "pitch"),
+  ("roll", "roll"),
+  ("blink", "blink"),
+  ("gaze_x", "gaze, sideways"),
+  ("gaze_y", "gaze, up and down"),
+  ("emotion", "emotion"),
+  ("emotion_changed", "emotion, where it is not the portrait's"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """What a report is about; whatever is None or empty is left out.
+
+  Attributes:
+    title: the headline.
+    metrics: of metrics.json.
+    images: {name: PNG bytes} of the evaluation's plots.
+    video: bytes of the mp4 file.
+    video_caption: what is to be seen in it.
+    curves: {"tokenizer" or "talker": lines of metrics.jsonl}.
+    stages: [{"title", "command", "seconds"}].
+    machine: {what: value} in words.
+    configs: {name: resolved configuration}.
+    places: {what: path}, where to look next.
+  """
+
+  title: str
+  metrics: dict
+  images: dict
+  video: bytes | None
+  video_caption: str
+  curves: dict
+  stages: list
+  machine: dict
+  configs: dict
+  places: dict
+
+
+def build_report(run):
+  """The whole page as text."""
+  verdicts = judge(run.metrics)
+  parts = [
+    _summary(run, verdicts),
+    _section("The video", _video(run)),
+    _section("Targets", _targets(verdicts)),
+    _section("Every figure", _figures(run.metrics)),
+    _section("Frames side by side", _image(run.images.get("strips"), "strips")),
+    _section("Mouth opening", _mouths(run)),
+    _section("Long streams", _drift(run)),
+    _section("Training", _curves(run.curves)),
+    _section("What ran", _what_ran(run)),
+    _section("Where to look next", _places(run.places)),
+  ]
+  page = PAGE.replace("{{title}}", html.escape(run.title))
+  return page.replace("{{body}}", "\n".join(part for part in parts if part))
+
+
+def _section(title, content):
+  if not content:
+    return ""
+  return f"<section><h2>{html.escape(title)}</h2>{content}</section>"
+
+
+def _summary(run, verdicts):
+  known = [v for v in verdicts if v.passed is not None]
+  passed = sum(v.passed for v in known)
+  tiles = [("targets met", f"{passed} of {len(known)}")]
+  for key, label, digits in (
+    ("lip", "lip correlation", 2),
+    ("lip_ceiling", "ceiling on real video", 2),
+    ("tokenizer_psnr_db", "tokenizer, dB", 1),
+    ("wall_seconds", "minutes in all", 1),
+  ):
+    value = run.metrics.get(key)
+    if value is not None:
+      scale = 60 if key == "wall_seconds" else 1
+      tiles.append((label, f"{value / scale:.{digits}f}"))
+  cells = "".join(
+    f"<div class=tile><b>{value}</b><span>{label}</span></div>"
+    for label, value in tiles
+  )
+  return (
+    f"<header><h1>{html.escape(run.title)}</h1><p>A talking head generated "
+    "frame by frame from one portrait and speech, measured on people, voices "
+    f"and sentences that training never saw.</p></header>"
+    f"<div class=tiles>{cells}</div>"
+  )
+
+
+def _video(run):
+  if not run.video:
+    return ""
+  data = base64.b64encode(run.video).decode()
+  return (
+    '<div class=film><video controls loop playsinline src="data:video/mp4;'
+    f'base64,{data}"></video><p>{html.escape(run.video_caption)}</p></div>'
+  )
+
+
+def _targets(verdicts):
+  rows = [
+    [
+      html.escape(v.target.label),
+      f"<code>{v.target.key}</code>",
+      html.escape(v.needed),
+      html.escape(v.measured),
+      f'<span class="mark {v.mark}">{v.mark}</span>',
+    ]
+    for v in verdicts
+  ]
+  head = ["what", "figure", "needed", "measured", ""]
+  return _table(head, rows, numbers=(2, 3))
+
+
+def _figures(metrics):
+  suffixes = ("", "_ceiling", "_tokenizer", "_copy_baseline")
+  rows = [
+    [html.escape(label)] + [_number(metrics.get(key + s)) for s in suffixes]
+    for key, label in FIGURES
+    if key in metrics
+  ]
+  if not rows:
+    return ""
+  head = [
+    "",
+    "generated",
+    "real video",
+    "encoded and decoded",
+    "still portrait",
+  ]
+  note = (
+    "<p>Correlation of what the probe reads with the truth, as the mean over "
+    "clips; for emotion, the share of frames that are recognised. The probe "
+    "sees pixels only. Its score on real video is the ceiling, that of a "
+    "portrait that never moves the baseline.</p>"
+  )
+  return note + _table(head, rows, numbers=range(1, 5))
+
+
+def _number(value):
+  return "–" if value is None else f"{value:.2f}"
+
+
+def _mouths(run):
+  image = _image(run.images.get("mouths"), "mouth openings")
+  note = (
+    "<p>What the probe reads in the generated video, over the truth. At the "
+    "right, the same people are driven by another clip's speech: the mouth has "
+    "to follow that.</p>"
+  )
+  return image and note + image
+
+
+def _drift(run):
+  image = _image(run.images.get("drift"), "drift")
+  note = (
+    "<p>Lip correlation over one long stream; its last tenth repeats the words "
+    "of the first.</p>"
+  )
+  return image and note + image
+
+
+def _curves(curves):
+  images = []
+  for name, lines in curves.items():
+    figure = draw_curves(lines, name)
+    if figure is not None:
+      buffer = io.BytesIO()
+      figure.savefig(buffer, format="png", bbox_inches="tight")
+      plt.close(figure)
+      images.append(_image(buffer.getvalue(), f"curves of the {name}"))
+  return "".join(images)
+
+
+def _what_ran(run):
+  stages = [
+    [
+      html.escape(stage["title"]),
+      clock(stage["seconds"]),
+      f"<code>{html.escape(stage['command'])}</code>",
+    ]
+    for stage in run.stages
+  ]
+  parts = []
+  if stages:
+    parts.append(_table(["stage", "time", "command"], stages, numbers=(1,)))
+  machine = [[html.escape(k), html.escape(v)] for k, v in run.machine.items()]
+  parts.append(_table(["machine and versions", ""], machine))
+  for name, config in run.configs.items():
+    text = html.escape(json.dumps(config, indent=1))
+    parts.append(
+      f"<details><summary>Configuration of the {html.escape(name)}</summary>"
+      f"<pre>{text}</pre></details>"
+    )
+  return "".join(parts)
+
+
+def _places(places):
+  rows = [
+    [html.escape(what), f"<code>{html.escape(str(path))}</code>"]
+    for what, path in places.items()
+  ]
+  return _table(["what", "where"], rows) if rows else ""
+
+
+def _image(data, alt):
+  if not data:
+    return ""
+  text = base64.b64encode(data).decode()
+  return f'<img alt="{alt}" src="data:image/png;base64,{text}">'
+
+
+def _table(head, rows, numbers=()):
+  def row(cells, tag):
+    return "".join(
+      f"<{tag}{' class=n' if i in numbers else ''}>{cell}</{tag}>"
+      for i, cell in enumerate(cells)
+    )
+
+  body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in rows)
+  return (
+    f"<div class=wide><table><thead><tr>{row(head, 'th')}</tr></thead>"
+    f"<tbody>{body}</tbody></table></div>"
+  )

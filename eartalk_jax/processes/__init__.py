@@ -1,0 +1,1 @@
+"""Many processes as one run: meeting, agreeing, stopping, standing still."""

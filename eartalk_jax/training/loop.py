@@ -1,0 +1,298 @@
+"""The training loop: one compiled step on one mesh, whatever the loss.
+
+  loss_fn(params, batch, key) -> (scalar, {name: scalar})
+
+A run is a function of (config, seed, data): the key of a step is folded from
+its number, and `batches.iterate(step)` begins at any step. So a run that was
+killed and started again ends with the same bits as one that was not.
+"""
+
+import dataclasses
+import json
+
+import jax
+
+from eartalk_jax.checkpoints.checkpoint import Checkpoints
+from eartalk_jax.config import to_dict
+from eartalk_jax.errors import UserError
+from eartalk_jax.processes.distributed import wait_for_all
+from eartalk_jax.processes.interruption import listening
+from eartalk_jax.processes.missed import tell_missed
+from eartalk_jax.processes.preflight import check_shared
+from eartalk_jax.processes.watchdog import Watchdog, WatchdogConfig
+from eartalk_jax.telemetry.events import EventLog
+from eartalk_jax.telemetry.metrics import MetricWriter
+from eartalk_jax.telemetry.profiling import Profile
+from eartalk_jax.telemetry.progress import StepProgress, working
+from eartalk_jax.telemetry.utilization import Utilization
+from eartalk_jax.training.compilation import (
+  cache_text,
+  counting_cache,
+  use_compile_cache,
+)
+from eartalk_jax.training.guard import GuardConfig
+from eartalk_jax.training.lowering import abstract_state, trace_step
+from eartalk_jax.training.optimizer import OptimizerConfig
+from eartalk_jax.training.sharding import (
+  MeshConfig,
+  check_batch,
+  make_mesh,
+  put_batch,
+  replicated,
+)
+from eartalk_jax.training.skips import SkipLog
+from eartalk_jax.training.step_log import StepLog
+from eartalk_jax.training.train_step import TrainState, make_init, make_step
+
+__all__ = ["FREE", "RunConfig", "TrainState", "fit"]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunConfig:
+  """How long, how fast and how often; counts are steps.
+
+  Attributes:
+    keep: so many of the last checkpoints stay.
+    keep_every: the checkpoints of its multiples stay for ever; 0 for none.
+    max_failed_saves: a run whose saves fail so often in a row stops.
+    start_from: "WORKDIR@STEP" of another run that was the same so far; a new
+      work directory begins there, such as to cool down from a long run.
+    allow_resize: go on with another number of processes; only rounding
+      changes.
+    accumulate: microbatches that make a batch, one after another, for want of
+      memory.
+    guard: which steps are skipped, and when a run is lost.
+    watchdog: when a run stands still and is ended.
+  """
+
+  steps: int
+  batch_size: int
+  optimizer: OptimizerConfig
+  seed: int = 0
+  ema_decay: float = 0.999
+  log_every: int = 50
+  save_every: int = 500
+  diagnose_every: int = 500
+  keep: int = 2
+  keep_every: int = 0
+  max_failed_saves: int = 3
+  start_from: str = ""
+  allow_resize: bool = False
+  mesh: MeshConfig = MeshConfig()
+  accumulate: int = 1
+  guard: GuardConfig = GuardConfig()
+  watchdog: WatchdogConfig = WatchdogConfig()
+
+  def __post_init__(self):
+    counts = ("steps", "batch_size", "log_every", "save_every", "keep")
+    for name in (*counts, "diagnose_every", "max_failed_saves", "accumulate"):
+      if getattr(self, name) < 1:
+        raise ValueError(f"{name} must be at least 1")
+    if self.keep_every < 0 or self.keep_every % self.save_every:
+      raise ValueError("keep_every must be a multiple of save_every")
+    if not 0 <= self.ema_decay < 1:
+      raise ValueError("ema_decay must lie in [0, 1)")
+    optimizer = self.optimizer
+    short = optimizer.warmup_steps + optimizer.decay_steps - self.steps
+    if optimizer.decay_steps and short > 0:
+      raise ValueError(
+        f"optimizer.warmup_steps and decay_steps are {short} more than the "
+        f"{self.steps} steps"
+      )
+
+
+# What may change while a run goes on: no number depends on it, except for
+# the rounding that another mesh brings and the steps that a guard skips.
+FREE = (
+  "log_every",
+  "save_every",
+  "diagnose_every",
+  "keep",
+  "keep_every",
+  "max_failed_saves",
+  "start_from",
+  "allow_resize",
+  "mesh",
+  "guard.sigmas",
+  "guard.streak",
+  "watchdog",
+)
+
+
+def fit(
+  run,
+  *,
+  init_params,
+  loss_fn,
+  rules,
+  batches,
+  workdir,
+  fingerprint,
+  diagnose=None,
+  flops_per_step=None,
+  profile=None,
+  mesh=None,
+):
+  """Trains to the end, or goes on where an earlier call was stopped.
+
+  Args:
+    run: RunConfig.
+    init_params: key -> parameters.
+    loss_fn: (params, batch, key) -> (scalar, {name: scalar}).
+    rules: which parameter lives where, as in `sharding.TALKER_RULES`.
+    batches: `.iterate(step)` gives this process's rows of batch number step,
+      step + 1, ...; `.fingerprint` is a dictionary that names their origin;
+      `.batch_ids(step)`, if there is such, names the samples of all processes.
+    workdir: gets checkpoints/, events.jsonl, metrics.jsonl, skipped.jsonl,
+      stalls/, tensorboard/ and profile/.
+    fingerprint: a dictionary of whatever else the result depends on.
+    diagnose: (ema params, batch, key) -> {name: scalar}, or None.
+    flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
+    profile: first and last step of a trace into profile/, or None.
+    mesh: by default all devices, as `run.mesh` says.
+
+  Returns:
+    The last TrainState.
+
+  Raises:
+    UserError: the work directory holds another run, or too many steps in a
+      row were skipped.
+    KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
+  """
+  use_compile_cache()
+  mesh = mesh or make_mesh(run.mesh)
+  check_batch(run.batch_size, mesh, run.accumulate)
+  fingerprint = _fingerprint(run, batches, fingerprint)
+  if profile and profile[1] > run.steps:
+    raise UserError(
+      f"the profile ends with step {profile[1]}, but run.steps is {run.steps}; "
+      "profile earlier steps"
+    )
+  check_shared(workdir)
+  init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
+  work = _utilization(flops_per_step, mesh)
+  with (
+    EventLog(workdir) as events,
+    jax.set_mesh(mesh),
+    listening() as interruption,
+  ):
+    with (
+      Watchdog(run.watchdog, workdir, events),
+      Checkpoints(workdir, run, fingerprint) as checkpoints,
+      interruption.training(events.write),
+    ):
+      tell_missed(workdir, checkpoints.source)
+      init = make_init(run, init_params)
+      begun = _begin(init, init_key, mesh, rules, checkpoints, events)
+      step = int(begun.step)
+      events.tell(step=step, data_wait=0.0)
+      if step >= run.steps:
+        print(f"{workdir}: all {run.steps} steps are done", flush=True)
+        return begun
+      with (
+        MetricWriter(workdir, step) as writer,
+        StepProgress("training", step, run.steps) as progress,
+        events.phase("step"),
+      ):
+        skips = SkipLog(run.guard, batches, workdir, step)
+        log = StepLog(run, writer, progress, events, skips, work)
+        functions = make_step(run, loss_fn), diagnose
+        with Profile(workdir, profile, log, progress.say) as trace:
+          steps = _steps(run, begun, functions, batches, keys, log, trace)
+          for step, state in steps:
+            last = step == run.steps or interruption.requested(step)
+            if last or step % run.save_every == 0:
+              log.flush()
+              with log.aside("checkpoint"):
+                checkpoints.save(step, state)
+            if last:
+              break
+        with log.aside("checkpoint"):
+          checkpoints.settle()
+    interruption.obey(f"saved step {step} in {workdir}")
+  return state
+
+
+def _utilization(flops_per_step, mesh):
+  if flops_per_step is None:
+    return None
+  devices = mesh.devices.ravel()
+  work = Utilization(flops_per_step, devices.size, devices[0].device_kind)
+  if jax.process_index() == 0:
+    print(work.text, flush=True)
+  return work
+
+
+def _begin(init, key, mesh, rules, checkpoints, events):
+  """The state of the last checkpoint, else a new one; sharded by the rules."""
+  abstract = abstract_state(init, mesh, rules)
+  shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
+  checkpoints.check_space(abstract)
+  if checkpoints.source is None:
+    with working("initialising"), events.phase("initialise"):
+      # One jitted call: moments made outside of it would be replicated.
+      init = jax.jit(init, out_shardings=shardings).lower(key).compile()
+      wait_for_all("compiling")
+      return jax.block_until_ready(init(key))
+  text = f"restoring step {checkpoints.source.name}"
+  with working(text), events.phase("restore"):
+    return checkpoints.restore(abstract)
+
+
+def _steps(run, state, functions, batches, keys, log, trace):
+  """Yields (number, state) after each step; the state lasts until the next."""
+  start = int(state.step)
+  mesh = jax.sharding.get_mesh()
+  stream = (
+    put_batch(rows, run.batch_size, mesh) for rows in batches.iterate(start)
+  )
+  with working("first batch and compiling") as notes:
+    with log.aside("first batch"):
+      batch = next(stream)
+    with log.aside("compile"), counting_cache() as cache:
+      step_fn, diagnose = _compile(*functions, state, batch, keys)
+    wait_for_all("compiling")
+    log.events.write("compiled", cache=dict(cache))
+    notes.append(cache_text(cache))
+  log.begin()
+  for step in range(start + 1, run.steps + 1):
+    trace.before(step, step_fn)
+    with jax.profiler.StepTraceAnnotation("train", step_num=step):
+      state, metrics = step_fn(state, batch, keys[0])
+    log.push(step, metrics)
+    if diagnose and step % run.diagnose_every == 0:
+      key = jax.random.fold_in(keys[1], step)
+      jax.block_until_ready(metrics)  # whose time is not the evaluation's
+      with log.aside("eval"):
+        scalars = jax.block_until_ready(diagnose(state.ema, batch, key))
+      log.add(step, scalars)
+    yield step, state
+    with log.waiting():
+      batch = next(stream)
+
+
+def _compile(step, diagnose, state, batch, keys):
+  """Compiles ahead, so that a batch of another shape is an error, not slow."""
+  step = trace_step(step, state, batch, keys[0]).lower().compile()
+  if diagnose is not None:
+    everywhere = replicated(jax.sharding.get_mesh())
+    diagnose = jax.jit(diagnose, out_shardings=everywhere)
+    diagnose = diagnose.lower(state.ema, batch, keys[1]).compile()
+  return step, diagnose
+
+
+def _fingerprint(run, batches, extra):
+  """All that the numbers of a run depend on, as JSON would give it back."""
+  settings = _without_free(to_dict(run))
+  fingerprint = {"run": settings, "data": batches.fingerprint, **extra}
+  return json.loads(json.dumps(to_dict(fingerprint)))
+
+
+def _without_free(settings, path=""):
+  if not isinstance(settings, dict):
+    return settings
+  return {
+    name: _without_free(value, f"{path}{name}.")
+    for name, value in settings.items()
+    if path + name not in FREE
+  }

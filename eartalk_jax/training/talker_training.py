@@ -1,0 +1,54 @@
+"""What a talker's training is made of, whoever runs it or proves that it fits.
+
+Dimension key: B batch, T frames, S sink frames, h, w, C latent grid and
+channels, F audio features, K numbers of a control.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from eartalk_jax.controls import columns
+from eartalk_jax.models.talker import Talker
+from eartalk_jax.training import objective
+from eartalk_jax.training.parallelism import placement_on
+from eartalk_jax.training.sharding import TALKER_RULES
+
+
+def functions(cfg, mesh):
+  """The functions and rules that `training.fit` asks for, of a TalkerConfig."""
+  model = Talker(cfg, placement_on(mesh, cfg.dtype))
+  return {
+    "init_params": objective.init_params(model),
+    "loss_fn": objective.talker_loss(model),
+    "diagnose": objective.talker_diagnostics(model),
+    "rules": TALKER_RULES,
+  }
+
+
+def batch_shapes(cfg, rows, frames):
+  """The shapes of a loader's batch; see `data_pipelines.batches`."""
+
+  def array(*shape, dtype=jnp.float32):
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+  clip, truth = (rows, frames), jnp.bool_
+  return {
+    "latents_BThwC": array(*clip, *cfg.latent_shape),
+    "sink_BShwC": array(rows, cfg.sinks, *cfg.latent_shape),
+    "audio_BTF": array(*clip, cfg.audio.features),
+    "audio_given_BT": array(*clip, dtype=truth),
+    "controls": {
+      control.name: {
+        "value_BTK": array(*clip, columns(control)),
+        "given_BT": array(*clip, dtype=truth),
+      }
+      for control in cfg.controls
+    },
+    "sink_controls": {
+      control.name: {
+        "value_BK": array(rows, columns(control)),
+        "given_B": array(rows, dtype=truth),
+      }
+      for control in cfg.controls
+    },
+  }

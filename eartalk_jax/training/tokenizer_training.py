@@ -1,0 +1,180 @@
+"""What the tokenizer is trained for, and the statistics of what it learned.
+
+  loss = mean sqrt(e^2 + s^2) + kl * KL(posterior || N(0, 1))
+  e    = decode(sample of the posterior + noise) - picture
+
+The noise, relative to the latents' own scale, teaches the decoder to bear the
+errors of a generator. Gradients near zero error are those of a squared error,
+elsewhere of an absolute one: edges weigh less than in plain L2.
+
+Dimension key: B pictures, h w latent grid, C channels, Y X picture.
+"""
+
+import dataclasses
+import pathlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
+from eartalk_jax.config import to_dict
+from eartalk_jax.counting import counting
+from eartalk_jax.models.autoencoder import Autoencoder
+from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
+from eartalk_jax.training.loop import fit
+from eartalk_jax.training.sharding import AUTOENCODER_RULES
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveConfig:
+  """Weights of the parts of the loss.
+
+  Attributes:
+    kl: weight of the KL divergence, per latent number.
+    noise: deviation of the noise on the latents, where theirs is 1.
+    softness: error, of pixels in [0, 1], below which the loss is quadratic.
+  """
+
+  kl: float
+  noise: float
+  softness: float
+
+  def __post_init__(self):
+    if min(self.kl, self.noise) < 0 or self.softness <= 0:
+      raise ValueError("kl and noise must be >= 0 and softness > 0")
+
+
+def init_params(config):
+  """key -> parameters of the Autoencoder."""
+
+  def init(key):
+    picture_1YX3 = jnp.zeros((1, config.size, config.size, 3))
+    return Autoencoder(config).init(key, picture_1YX3)["params"]
+
+  return init
+
+
+def tokenizer_loss(config, objective):
+  """(params, {"pictures_BYX3"}, key) -> (loss, metrics), for `training.fit`."""
+  model = Autoencoder(config)
+
+  def loss_fn(params, batch, key):
+    pictures_BYX3 = batch["pictures_BYX3"].astype(jnp.float32) / 255
+    mean_BhwC, log_variance_BhwC = model.apply(
+      {"params": params}, pictures_BYX3, method="encode"
+    )
+    variance_BhwC = jnp.exp(log_variance_BhwC)
+    scale = jax.lax.stop_gradient(jnp.sqrt(jnp.mean(jnp.var(mean_BhwC, 0))))
+    deviation_BhwC = jnp.sqrt(variance_BhwC + (objective.noise * scale) ** 2)
+    noise_BhwC = jax.random.normal(key, mean_BhwC.shape)
+    decoded_BYX3 = model.apply(
+      {"params": params},
+      mean_BhwC + deviation_BhwC * noise_BhwC,
+      method="decode",
+    )
+    error_BYX3 = decoded_BYX3 - pictures_BYX3
+    pixels = jnp.mean(jnp.sqrt(error_BYX3**2 + objective.softness**2))
+    kl = 0.5 * jnp.mean(mean_BhwC**2 + variance_BhwC - 1 - log_variance_BhwC)
+    metrics = {
+      "pixels": pixels - objective.softness,
+      "kl": kl,
+      "latent_scale": scale,
+      "noisy_psnr_db": -10 * jnp.log10(jnp.mean(error_BYX3**2)),
+    }
+    return pixels + objective.kl * kl, metrics
+
+  return loss_fn
+
+
+def tokenizer_diagnostics(config):
+  """(params, batch, key) -> PSNR without noise, for `training.fit`."""
+  model = Autoencoder(config)
+
+  def diagnose(params, batch, key):
+    del key
+    pictures_BYX3 = batch["pictures_BYX3"].astype(jnp.float32) / 255
+    decoded_BYX3 = model.apply({"params": params}, pictures_BYX3)
+    error_BYX3 = jnp.clip(decoded_BYX3, 0, 1) - pictures_BYX3
+    return {"psnr_db": -10 * jnp.log10(jnp.mean(error_BYX3**2))}
+
+  return diagnose
+
+
+def latent_statistics(raw, batches):
+  """Mean of each channel and the deviation of all, over batches of pictures.
+
+  Args:
+    raw: a Tokenizer that does not normalise (mean 0, deviation 1).
+    batches: iterable of uint8 pictures [B Y X 3].
+
+  Returns:
+    (mean_C, std), float32; std is the root mean square over the channels.
+  """
+  count, total_C, squares_C = 0, 0.0, 0.0
+  for pictures_BYX3 in batches:
+    latents_BhwC = raw.encode(pictures_BYX3[None])[0].astype(np.float64)
+    count += latents_BhwC[..., 0].size
+    total_C = total_C + latents_BhwC.sum((0, 1, 2))
+    squares_C = squares_C + np.square(latents_BhwC).sum((0, 1, 2))
+  mean_C = total_C / count
+  variance_C = squares_C / count - np.square(mean_C)
+  # Latents that carry nothing must not become infinite.
+  std = np.sqrt(np.maximum(variance_C.mean(), 1e-12))
+  return mean_C.astype(np.float32), std.astype(np.float32)
+
+
+def train_tokenizer(config, objective, run, batches, pictures, workdir):
+  """Trains, measures the latents and writes WORKDIR/tokenizer.
+
+  Args:
+    config: TokenizerConfig.
+    objective: ObjectiveConfig.
+    run: RunConfig.
+    batches: of {"pictures_BYX3"}, for `training.fit`.
+    pictures: how many of the training pictures the latent statistics take.
+    workdir: folder of the run. A rerun goes on where it was.
+
+  Returns:
+    The Tokenizer, with averaged weights; None on processes other than the
+    first, which alone writes it.
+
+  Raises:
+    UserError: as `training.fit`; another run is in the folder.
+  """
+  fit(
+    run,
+    init_params=init_params(config),
+    loss_fn=tokenizer_loss(config, objective),
+    rules=AUTOENCODER_RULES,
+    batches=batches,
+    workdir=workdir,
+    fingerprint={
+      "model": to_dict(config),
+      "objective": to_dict(objective),
+    },
+    diagnose=tokenizer_diagnostics(config),
+  )
+  if jax.process_index():
+    return None
+  _, params = load_ema(workdir)
+  params = jax.device_get(params)
+  zeros_C = np.zeros(config.channels, np.float32)
+  raw = Tokenizer(config, params, mean_C=zeros_C, std=np.float32(1))
+  sample = _take(batches, pictures)
+  mean_C, std = latent_statistics(raw, sample)
+  tokenizer = Tokenizer(config, params, mean_C, std)
+  save_tokenizer(pathlib.Path(workdir) / "tokenizer", tokenizer)
+  return tokenizer
+
+
+def _take(batches, pictures):
+  """Batches from the beginning of the run until there are enough pictures."""
+  with counting("measuring latents", pictures, "pictures") as advance:
+    for batch in batches.iterate(0):
+      pictures_BYX3 = batch["pictures_BYX3"]
+      yield pictures_BYX3
+      advance(len(pictures_BYX3))
+      pictures -= len(pictures_BYX3)
+      if pictures <= 0:
+        return
