@@ -32,8 +32,8 @@ from eartalk_jax.models.sfa_banded import banded as banded_form
 from eartalk_jax.models.talker import Talker
 from eartalk_jax.scaling.flops import training_flops
 from eartalk_jax.training import objective, talker_training
-from eartalk_jax.training.loop import RunConfig
 from eartalk_jax.training.optimizer import make_optimizer
+from eartalk_jax.training.run_config import RunConfig
 from eartalk_jax.training.train_step import make_init, make_step
 
 _SIZE = 2048  # of the ceiling's matrices

@@ -25,8 +25,9 @@ from eartalk_jax.telemetry.profiling import parse_steps
 from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.compilation import use_compile_cache
-from eartalk_jax.training.loop import FREE, RunConfig, fit
+from eartalk_jax.training.loop import fit
 from eartalk_jax.training.parallelism import check_mesh
+from eartalk_jax.training.run_config import FREE, RunConfig
 from eartalk_jax.training.sharding import check_batch, local_rows, make_mesh
 from launch import configured
 

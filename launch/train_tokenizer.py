@@ -24,7 +24,7 @@ from eartalk_jax.evaluation.scores import psnr
 from eartalk_jax.models.autoencoder import TokenizerConfig
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.training.compilation import use_compile_cache
-from eartalk_jax.training.loop import FREE, RunConfig
+from eartalk_jax.training.run_config import FREE, RunConfig
 from eartalk_jax.training.tokenizer_training import (
   ObjectiveConfig,
   train_tokenizer,

@@ -10,7 +10,7 @@ from configs import base, demo
 from eartalk_jax.config import differences, from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.training.loop import RunConfig
+from eartalk_jax.training.run_config import RunConfig
 
 
 @dataclasses.dataclass(frozen=True)

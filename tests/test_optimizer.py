@@ -9,13 +9,13 @@ from tiny import Batches, init_params, loss_fn, run_config
 
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.training.loop import RunConfig
 from eartalk_jax.training.optimizer import (
   OptimizerConfig,
   ema_decay,
   learning_rate,
   make_optimizer,
 )
+from eartalk_jax.training.run_config import RunConfig
 from eartalk_jax.training.train_step import make_init, make_step
 
 

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from eartalk_jax.training.loop import RunConfig, fit
+from eartalk_jax.training.loop import fit
 from eartalk_jax.training.optimizer import OptimizerConfig
+from eartalk_jax.training.run_config import RunConfig
 
 RULES = (
   (r"down/kernel$", P("tensor", "fsdp")),

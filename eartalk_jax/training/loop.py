@@ -7,19 +7,15 @@ its number, and `batches.iterate(step)` begins at any step. So a run that was
 killed and started again ends with the same bits as one that was not.
 """
 
-import dataclasses
-import json
-
 import jax
 
 from eartalk_jax.checkpoints.checkpoint import Checkpoints
-from eartalk_jax.config import to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.processes.distributed import wait_for_all
 from eartalk_jax.processes.interruption import listening
 from eartalk_jax.processes.missed import tell_missed
 from eartalk_jax.processes.preflight import check_shared
-from eartalk_jax.processes.watchdog import Watchdog, WatchdogConfig
+from eartalk_jax.processes.watchdog import Watchdog
 from eartalk_jax.telemetry.events import EventLog
 from eartalk_jax.telemetry.metrics import MetricWriter
 from eartalk_jax.telemetry.profiling import Profile
@@ -30,11 +26,9 @@ from eartalk_jax.training.compilation import (
   counting_cache,
   use_compile_cache,
 )
-from eartalk_jax.training.guard import GuardConfig
 from eartalk_jax.training.lowering import abstract_state, trace_step
-from eartalk_jax.training.optimizer import OptimizerConfig
+from eartalk_jax.training.run_config import run_fingerprint
 from eartalk_jax.training.sharding import (
-  MeshConfig,
   check_batch,
   make_mesh,
   put_batch,
@@ -42,81 +36,7 @@ from eartalk_jax.training.sharding import (
 )
 from eartalk_jax.training.skips import SkipLog
 from eartalk_jax.training.step_log import StepLog
-from eartalk_jax.training.train_step import TrainState, make_init, make_step
-
-__all__ = ["FREE", "RunConfig", "TrainState", "fit"]
-
-
-@dataclasses.dataclass(frozen=True)
-class RunConfig:
-  """How long, how fast and how often; counts are steps.
-
-  Attributes:
-    keep: so many of the last checkpoints stay.
-    keep_every: the checkpoints of its multiples stay for ever; 0 for none.
-    max_failed_saves: a run whose saves fail so often in a row stops.
-    start_from: "WORKDIR@STEP" of another run that was the same so far; a new
-      work directory begins there, such as to cool down from a long run.
-    allow_resize: go on with another number of processes; only rounding
-      changes.
-    accumulate: microbatches that make a batch, one after another, for want of
-      memory.
-    guard: which steps are skipped, and when a run is lost.
-    watchdog: when a run stands still and is ended.
-  """
-
-  steps: int
-  batch_size: int
-  optimizer: OptimizerConfig
-  seed: int = 0
-  ema_decay: float = 0.999
-  log_every: int = 50
-  save_every: int = 500
-  diagnose_every: int = 500
-  keep: int = 2
-  keep_every: int = 0
-  max_failed_saves: int = 3
-  start_from: str = ""
-  allow_resize: bool = False
-  mesh: MeshConfig = MeshConfig()
-  accumulate: int = 1
-  guard: GuardConfig = GuardConfig()
-  watchdog: WatchdogConfig = WatchdogConfig()
-
-  def __post_init__(self):
-    counts = ("steps", "batch_size", "log_every", "save_every", "keep")
-    for name in (*counts, "diagnose_every", "max_failed_saves", "accumulate"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name} must be at least 1")
-    if self.keep_every < 0 or self.keep_every % self.save_every:
-      raise ValueError("keep_every must be a multiple of save_every")
-    if not 0 <= self.ema_decay < 1:
-      raise ValueError("ema_decay must lie in [0, 1)")
-    optimizer = self.optimizer
-    short = optimizer.warmup_steps + optimizer.decay_steps - self.steps
-    if optimizer.decay_steps and short > 0:
-      raise ValueError(
-        f"optimizer.warmup_steps and decay_steps are {short} more than the "
-        f"{self.steps} steps"
-      )
-
-
-# What may change while a run goes on: no number depends on it, except for
-# the rounding that another mesh brings and the steps that a guard skips.
-FREE = (
-  "log_every",
-  "save_every",
-  "diagnose_every",
-  "keep",
-  "keep_every",
-  "max_failed_saves",
-  "start_from",
-  "allow_resize",
-  "mesh",
-  "guard.sigmas",
-  "guard.streak",
-  "watchdog",
-)
+from eartalk_jax.training.train_step import make_init, make_step
 
 
 def fit(
@@ -162,7 +82,7 @@ def fit(
   use_compile_cache()
   mesh = mesh or make_mesh(run.mesh)
   check_batch(run.batch_size, mesh, run.accumulate)
-  fingerprint = _fingerprint(run, batches, fingerprint)
+  fingerprint = run_fingerprint(run, batches, fingerprint)
   if profile and profile[1] > run.steps:
     raise UserError(
       f"the profile ends with step {profile[1]}, but run.steps is {run.steps}; "
@@ -199,17 +119,23 @@ def fit(
         functions = make_step(run, loss_fn), diagnose
         with Profile(workdir, profile, log, progress.say) as trace:
           steps = _steps(run, begun, functions, batches, keys, log, trace)
-          for step, state in steps:
-            last = step == run.steps or interruption.requested(step)
-            if last or step % run.save_every == 0:
-              log.flush()
-              with log.aside("checkpoint"):
-                checkpoints.save(step, state)
-            if last:
-              break
-        with log.aside("checkpoint"):
-          checkpoints.settle()
-    interruption.obey(f"saved step {step} in {workdir}")
+          state = _save_some(run, steps, log, checkpoints, interruption)
+    interruption.obey(f"saved step {int(state.step)} in {workdir}")
+  return state
+
+
+def _save_some(run, steps, log, checkpoints, interruption):
+  """Takes steps to the end, or to where all are told to stop; saves there."""
+  for step, state in steps:
+    last = step == run.steps or interruption.requested(step)
+    if last or step % run.save_every == 0:
+      log.flush()
+      with log.aside("checkpoint"):
+        checkpoints.save(step, state)
+    if last:
+      break
+  with log.aside("checkpoint"):
+    checkpoints.settle()
   return state
 
 
@@ -279,20 +205,3 @@ def _compile(step, diagnose, state, batch, keys):
     diagnose = jax.jit(diagnose, out_shardings=everywhere)
     diagnose = diagnose.lower(state.ema, batch, keys[1]).compile()
   return step, diagnose
-
-
-def _fingerprint(run, batches, extra):
-  """All that the numbers of a run depend on, as JSON would give it back."""
-  settings = _without_free(to_dict(run))
-  fingerprint = {"run": settings, "data": batches.fingerprint, **extra}
-  return json.loads(json.dumps(to_dict(fingerprint)))
-
-
-def _without_free(settings, path=""):
-  if not isinstance(settings, dict):
-    return settings
-  return {
-    name: _without_free(value, f"{path}{name}.")
-    for name, value in settings.items()
-    if path + name not in FREE
-  }
