@@ -25,7 +25,9 @@ def get_config():
   model, run = c.model, c.run
   model.width, model.depth, model.heads = 2048, 14, 16
   model.head.width, model.head.depth, model.head.heads = 2048, 4, 16
-  run.batch_size, run.accumulate = 256, 4
+  model.remat = False
+  c.data.frames = 48
+  run.batch_size, run.accumulate = 320, 5
   run.optimizer.peak_lr = 2e-4
-  run.mesh = {"data": -1, "fsdp": 1, "tensor": 1}
+  run.mesh = {"data": -1, "fsdp": 4, "tensor": 1}
   return c

@@ -3,6 +3,7 @@
 import pathlib
 
 import jax
+import pytest
 from absl import flags
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -16,3 +17,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 
 # Libraries read absl flags, which only an application parses.
 flags.FLAGS.mark_as_parsed()
+
+
+@pytest.fixture(scope="module")
+def hasty_compiler():
+  """Compiles in half the time, for modules that compile far more than they run.
+
+  Not for those that promise bits, memory or speed of what users run.
+  """
+  jax.config.update("jax_disable_most_optimizations", True)
+  yield
+  jax.config.update("jax_disable_most_optimizations", False)

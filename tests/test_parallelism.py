@@ -26,6 +26,7 @@ from eartalk_jax.training.sharding import (
   tree_shardings,
 )
 
+pytestmark = pytest.mark.usefixtures("hasty_compiler")
 # Eight heads, so that the tensor axis can take eight devices.
 CFG = dataclasses.replace(
   talkers.TINY,
@@ -58,14 +59,6 @@ def test_split_attention_and_its_gradient_equal_the_definition(kind, window):
   got, want = total(placement_on(mesh, "float32").attend), total(sfa.dense)
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def hasty_compiler():
-  """Eight devices, eight programs: what they compute is what counts here."""
-  jax.config.update("jax_disable_most_optimizations", True)
-  yield
-  jax.config.update("jax_disable_most_optimizations", False)
 
 
 def _bytes_of_collectives(frames, parts):
