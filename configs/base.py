@@ -11,6 +11,8 @@ EARTalking's. Every other config is this one with some numbers changed.
 
 import ml_collections
 
+from configs import survival
+
 
 def get_config():
   """Returns the configuration; `launch.train` overrides any leaf of it."""
@@ -58,7 +60,12 @@ def get_config():
     "remat": True,
     "unroll": 1,
   }
-  c.data = {"tokens": "data/tokens/train", "frames": 64}
+  c.data = {
+    "tokens": "data/tokens/train",
+    "frames": 64,
+    "threads": 4,
+    "prefetch": 4,
+  }
   c.run = {
     "steps": 400_000,
     "seed": 0,
@@ -67,6 +74,8 @@ def get_config():
       "matrices": "muon",
       "peak_lr": 3e-4,
       "warmup_steps": 5_000,
+      "decay": "cosine",
+      "decay_steps": 0,
       "end_lr_fraction": 0.05,
       "weight_decay": 0.02,
       "b1": 0.9,
@@ -78,6 +87,7 @@ def get_config():
     "save_every": 1_000,
     "diagnose_every": 1_000,
     "keep": 3,
-    "mesh": {"data": -1, "fsdp": 1, "tensor": 1},
+    "mesh": {"data": -1, "fsdp": 1, "tensor": 1, "context": 1},
+    **survival.settings(),
   }
   return c

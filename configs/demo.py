@@ -26,7 +26,7 @@ def get_config():
   model.dtype = "float32"
   model.remat = False
   c.data.tokens = "runs/demo/tokens/train"
-  c.data.frames = 2
+  c.data.frames, c.data.threads = 2, 1
   run = c.run
   run.steps, run.batch_size = 2_400, 64
   run.optimizer.peak_lr, run.optimizer.warmup_steps = 5e-3, 50

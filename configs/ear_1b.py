@@ -29,5 +29,5 @@ def get_config():
   c.data.frames = 48
   run.batch_size, run.accumulate = 320, 5
   run.optimizer.peak_lr = 2e-4
-  run.mesh = {"data": -1, "fsdp": 4, "tensor": 1}
+  run.mesh.fsdp = 4
   return c

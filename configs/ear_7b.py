@@ -20,5 +20,5 @@ def get_config():
   model.head.draws = 2
   run.batch_size, run.accumulate = 1024, 2
   run.optimizer.peak_lr = 1e-4
-  run.mesh = {"data": -1, "fsdp": 64, "tensor": 1}
+  run.mesh.fsdp = 64
   return c

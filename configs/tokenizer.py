@@ -13,6 +13,8 @@ tested here; what was trained and measured is tokenizer_demo.py.
 
 import ml_collections
 
+from configs import survival
+
 
 def get_config():
   """Returns the configuration; the command overrides any leaf of it."""
@@ -41,8 +43,11 @@ def get_config():
     "seed": 0,
     "batch_size": 256,
     "optimizer": {
+      "matrices": "adam",
       "peak_lr": 5e-4,
       "warmup_steps": 2_000,
+      "decay": "cosine",
+      "decay_steps": 0,
       "end_lr_fraction": 0.02,
       "weight_decay": 0.01,
       "b1": 0.9,
@@ -54,5 +59,7 @@ def get_config():
     "save_every": 1_000,
     "diagnose_every": 1_000,
     "keep": 3,
+    "mesh": {"data": -1, "fsdp": 1, "tensor": 1, "context": 1},
+    **survival.settings(),
   }
   return c

@@ -1,16 +1,16 @@
 """Configs are strict: nothing is ignored, every mistake is named."""
 
 import dataclasses
+import importlib
 from typing import Literal
 
 import ml_collections
 import pytest
 
-from configs import base, demo
-from eartalk_jax.config import differences, from_config, to_dict
+from eartalk_jax.config import differences, flatten, from_config, to_dict
 from eartalk_jax.errors import UserError
-from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.training.run_config import RunConfig
+from launch.train import TrainConfig
+from launch.train_tokenizer import TokenizerTraining
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,8 +81,19 @@ def test_differences_name_the_dotted_key_and_both_values():
   ]
 
 
-@pytest.mark.parametrize("module", [base, demo])
-def test_the_shipped_configs_are_valid(module):
-  config = module.get_config()
-  from_config(TalkerConfig, config.model)
-  from_config(RunConfig, config.run)
+SHIPPED = (
+  "base demo demo_masked paper paper_fast ear_70m ear_300m ear_1b ear_7b"
+)
+TOKENIZERS = "tokenizer tokenizer_demo"
+
+
+@pytest.mark.parametrize(
+  ("name", "cls"),
+  [(name, TrainConfig) for name in SHIPPED.split()]
+  + [(name, TokenizerTraining) for name in TOKENIZERS.split()],
+)
+def test_the_shipped_configs_are_valid_and_have_every_leaf(name, cls):
+  """Only what is in the file can be set by --config.KEY=VALUE."""
+  config = importlib.import_module(f"configs.{name}").get_config()
+  whole = flatten(to_dict(from_config(cls, config)))
+  assert set(whole) == set(flatten(to_dict(config)))
