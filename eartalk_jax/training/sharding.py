@@ -35,6 +35,8 @@ AUTOENCODER_RULES = (
 )
 TALKER_RULES = (
   (r"patterns$", P(None, "fsdp", None)),  # [R, N, D]
+  # Back from a bottleneck, whose few numbers nothing divides.
+  (r"expand/kernel$", P(None, "fsdp")),
   (r"(null|unknown|start|type)$", P()),
   *AUTOENCODER_RULES,
 )
