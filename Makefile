@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 
 # Large pages make a training step on a CPU a fifth shorter (glibc; ignored elsewhere).
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
+demo: export JAX_PLATFORMS := cpu
 demo: $(VENV)/.demo
 	$(BIN)/python -m launch.demo --out runs/demo --seed $(SEED)
 

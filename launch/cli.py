@@ -15,6 +15,8 @@ def run(main):
   with listening() as listener:
     try:
       status = main()
+    except SystemExit as end:
+      status = end.code
     except UserError as error:
       print(f"error: {error}", file=sys.stderr)
       status = 2
@@ -27,4 +29,6 @@ def run(main):
       traceback.print_exc()
       status = 1
       listener.fail(f"{type(error).__name__}: {error}", status)
+    if status in (130, 143):
+      listener.leave(status)
   sys.exit(status)

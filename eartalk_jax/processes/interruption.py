@@ -168,6 +168,15 @@ class Listener:
       self._company.fail(message, status)
       self._end(status)
 
+  def leave(self, status):
+    """Ends an interrupted process at once, unless others would miss it.
+
+    A compiler's or a loader's threads may be at work, and would crash when
+    Python takes itself apart around them.
+    """
+    if self._company is None:
+      self._end(status)
+
   def _start(self, function):
     self._threads.append(threading.Thread(target=function, daemon=True))
     self._threads[-1].start()
