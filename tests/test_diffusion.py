@@ -11,8 +11,8 @@ MEAN, SPREAD = 1.5, 0.5
 
 def _ideal(x_BNc, time_B):
   """E[noise | x_t] for x ~ N(MEAN, SPREAD^2)."""
-  alpha = jnp.sin(jnp.pi / 2 * time_B)[:, None, None]
-  sigma = jnp.cos(jnp.pi / 2 * time_B)[:, None, None]
+  alpha = jnp.sin(jnp.pi / 2 * time_B)[..., None, None]
+  sigma = jnp.cos(jnp.pi / 2 * time_B)[..., None, None]
   variance = alpha**2 * SPREAD**2 + sigma**2
   return sigma / variance * (x_BNc - alpha * MEAN)
 

@@ -2,10 +2,12 @@
 
 import concurrent.futures
 import socket
+import threading
 
 import pytest
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.processes import rendezvous
 from eartalk_jax.processes.distributed import find_membership
 from eartalk_jax.processes.rendezvous import meet
 
@@ -91,8 +93,15 @@ def test_strangers_on_the_port_disturb_nobody():
     first.result()
 
 
-def test_one_that_came_and_went_is_missing():
-  port = free_port()
+def test_one_that_came_and_went_is_missing(monkeypatch):
+  port, gone = free_port(), threading.Event()
+  read_line = rendezvous._read_line
+
+  def late(connection):
+    assert gone.wait(30)
+    return read_line(connection)
+
+  monkeypatch.setattr(rendezvous, "_read_line", late)
   with concurrent.futures.ThreadPoolExecutor(1) as pool:
     first = pool.submit(meet, f"localhost:{port}", 0, 2, SAME, 2)
     while True:
@@ -102,6 +111,7 @@ def test_one_that_came_and_went_is_missing():
         break
       except ConnectionRefusedError:
         continue
+    gone.set()
     with pytest.raises(UserError, match="process 1 of 2 did not come"):
       first.result()
 

@@ -17,6 +17,8 @@ from eartalk_jax.training import objective
 T = 11
 PAST = ((0, 0), (1, 0), (0, 0), (0, 0))  # one frame later
 
+pytestmark = pytest.mark.usefixtures("hasty_compiler")
+
 
 @pytest.fixture(scope="module")
 def model_and_params():
