@@ -179,3 +179,19 @@ def test_a_loop_of_unknown_length_is_an_error():
   text = _TPU_TEXT.replace("direction=LT", "direction=NE")
   with pytest.raises(ValueError, match="turns"):
     hlo.analyse(text, 4)
+
+
+def test_what_a_tpu_sends_to_other_slices_is_a_collective_of_no_group():
+  text = """HloModule jit_f
+
+ENTRY %main (p: f32[64,8,128]) -> f32[64,8,128] {
+  %p = f32[64,8,128]{2,1,0:T(8,128)} parameter(0)
+  %begin = token[] after-all()
+  %send = (f32[64,8,128]{2,1,0:T(8,128)}, u32[], token[]) send(%p, %begin), channel_id=2, is_host_transfer=true, frontend_attributes={_xla_host_transfer_handler_name="xla_megascale_runtime",_xla_megascale_target="{1,2}x{0:3}",_xla_megascale_transfer_type="ALL_REDUCE"}
+  %sent = token[] send-done(%send), channel_id=2, is_host_transfer=true
+  ROOT %out = f32[64,8,128]{2,1,0:T(8,128)} copy(%p)
+}
+"""
+  (found,) = hlo.analyse(text, 8).collectives
+  assert found == hlo.Collective("all-reduce", (), 64 * 8 * 128 * 4, 1, False)
+  assert found.sent == 2 * found.payload

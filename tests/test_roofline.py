@@ -99,3 +99,12 @@ def test_a_permutation_sends_what_it_holds():
     moved = hlo.Collective("collective-permute", group, 8.0, 1, True)
     (traffic,) = _roofline([], [moved]).traffic
     assert (traffic.ici_bytes, traffic.dcn_bytes) == (ici, dcn)
+
+
+def test_what_goes_between_slices_takes_the_slow_network():
+  # Two slices: a ring of two sends everything once each way of the sum.
+  found = _roofline([], [hlo.Collective("all-reduce", (), 8.0, 3, False)])
+  (part,) = found.traffic
+  assert part.axes == ("slices",) and part.ici_bytes == 0
+  assert part.dcn_bytes == found.dcn == 3 * 8 and part.exposed == 0
+  assert found.estimate == 24 and found.bound_by == "dcn"

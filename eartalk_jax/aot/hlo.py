@@ -38,6 +38,8 @@ _FREE = {
   "conditional",
   "call",
 }
+# How collectives between TPU slices are told from other transfers.
+_MEGASCALE = "_xla_megascale_transfer_type="
 _SLICES = {"dynamic-slice", "slice", "gather"}
 
 
@@ -69,7 +71,8 @@ class Collective:
 
   Attributes:
     kind: all-reduce, ...
-    group: device numbers of the first group.
+    group: device numbers of the first group; () for one between TPU slices,
+      which is a transfer of the host's network, of one device to its like.
     payload: bytes of the whole array, or of a device's part of a permutation.
     times: turns of the loops around it.
     waits: False if other instructions run meanwhile.
@@ -83,8 +86,11 @@ class Collective:
 
   @property
   def sent(self):
-    """Bytes a device sends each time, in the ring form of each kind."""
-    share = (len(self.group) - 1) / max(len(self.group), 1)
+    """Bytes a device sends each time, in the ring form of each kind.
+
+    Between slices, whose number is not known here, it is the most they can be.
+    """
+    share = (len(self.group) - 1) / len(self.group) if self.group else 1
     if self.kind == "collective-permute":
       return self.payload
     return self.payload * share * (2 if self.kind == "all-reduce" else 1)
@@ -147,6 +153,8 @@ class _Reader:
       elif line.opcode in ("call", "async-start"):
         for body in called.values():
           self._walk(body, times, waits and line.opcode == "call")
+      elif line.opcode == "send" and _MEGASCALE in line.rest:
+        self._send(line, times)
       elif kind in COLLECTIVES:
         self._collect(computation, line, kind, times, waits)
       else:
@@ -190,6 +198,14 @@ class _Reader:
     group = tuple(groups(line.rest, self._devices)[0])
     self._collectives.append(
       Collective(kind, group, payload, times, waits and not begun)
+    )
+
+  def _send(self, line, times):
+    """What goes between slices; sent and received beside other work."""
+    told = re.search(_MEGASCALE + r'"(\w+)"', line.rest)
+    kind = told.group(1).lower().replace("_", "-")
+    self._collectives.append(
+      Collective(kind, (), line.result[0].bytes, times, False)
     )
 
   def _flops_of(self, name):

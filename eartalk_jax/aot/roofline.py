@@ -107,9 +107,14 @@ def _traffic(collectives, topology, mesh):
   number = {device: index for index, device in enumerate(topology.devices)}
   totals = collections.defaultdict(lambda: [0, 0.0, 0.0, 0.0, 0.0])
   for collective in collectives:
-    along = axes(list(collective.group), dict(mesh.shape))
-    group = [number[devices[index]] for index in collective.group]
-    ici, dcn, seconds = _seconds(collective, group, topology)
+    if collective.group:
+      along = axes(list(collective.group), dict(mesh.shape))
+      group = [number[devices[index]] for index in collective.group]
+      ici, dcn, seconds = _seconds(collective, group, topology)
+    else:
+      along, ici = ("slices",), 0.0
+      dcn = _sent(collective, len(set(topology.domains)))
+      seconds = dcn / topology.chip.dcn_bytes_per_second
     total = totals[collective.kind, along]
     exposed = seconds if collective.waits else 0.0
     for index, value in enumerate((1, ici, dcn, seconds, exposed)):
@@ -117,6 +122,12 @@ def _traffic(collectives, topology, mesh):
   return tuple(
     Traffic(kind, along, *total) for (kind, along), total in totals.items()
   )
+
+
+def _sent(collective, count):
+  """Bytes that one of `count` takes part with, in the ring form."""
+  factor = 2 if collective.kind == "all-reduce" else 1
+  return factor * collective.payload * (count - 1) / count
 
 
 def _seconds(collective, group, topology):
@@ -131,12 +142,11 @@ def _seconds(collective, group, topology):
     for index, domain in zip(group, domains, strict=True)
     if domain == domains[0]
   ]
-  factor = 2 if collective.kind == "all-reduce" else 1
   count, slices = len(inside), len(set(domains))
   if collective.kind == "collective-permute":
     ici, dcn = (collective.payload, 0.0)[:: 1 if slices == 1 else -1]
   else:
-    ici = factor * collective.payload * (count - 1) / count
-    dcn = factor * collective.payload / count * (slices - 1) / slices
+    ici = _sent(collective, count)
+    dcn = _sent(collective, slices) / count
   fast = chip.ici_bytes_per_second / chip.ici_axes * topology.links(inside)
   return ici, dcn, ici / fast + dcn / chip.dcn_bytes_per_second
