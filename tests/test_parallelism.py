@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -61,12 +62,13 @@ def test_split_attention_and_its_gradient_equal_the_definition(kind, window):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
-def _bytes_of_collectives(frames, parts):
+def _bytes_of_collectives(rows, frames, *sizes):
   """{kind: bytes} that a device passes on in the compiled gradient."""
-  mesh = make_mesh(MeshConfig(1, 1, 1, parts), jax.devices()[:parts])
+  parts = math.prod(sizes)
+  mesh = make_mesh(MeshConfig(*sizes), jax.devices()[:parts])
   model = Talker(CFG, placement_on(mesh, CFG.dtype))
   params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
-  batch = jax.eval_shape(lambda: talkers.batch(CFG, 1, frames))
+  batch = jax.eval_shape(lambda: talkers.batch(CFG, rows, frames))
   params, batch = (
     jax.tree.map(
       lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), tree, at
@@ -87,13 +89,24 @@ def _bytes_of_collectives(frames, parts):
 
 
 def test_twice_the_clip_on_twice_the_devices_costs_no_more_communication():
-  once, twice = _bytes_of_collectives(8, 4), _bytes_of_collectives(16, 8)
+  once = _bytes_of_collectives(1, 8, 1, 1, 1, 4)
+  twice = _bytes_of_collectives(1, 16, 1, 1, 1, 8)
   assert once == twice
   # Halos and the sum of gradients, nothing else.
   assert set(once) == {"collective-permute", "all-reduce"}
   halo = 2 * (CFG.window - 1) * CFG.tokens * CFG.width * 4  # keys and values
   frame = CFG.tokens * CFG.token_width * 4  # the frame before the first
   assert once["collective-permute"] == 2 * CFG.depth * halo + frame
+
+
+def test_split_weights_move_and_activations_do_not():
+  found = _bytes_of_collectives(8, 4, 1, 8)
+  assert set(found) <= {"all-gather", "all-reduce", "reduce-scatter"}
+  model = Talker(CFG)
+  params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  size = 4 * sum(leaf.size for leaf in jax.tree.leaves(params))
+  # Once for the forward pass and, if they are not kept, once for the other.
+  assert 0.5 * size < found["all-gather"] < 2.1 * size
 
 
 class _Clips:
