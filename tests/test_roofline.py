@@ -108,3 +108,8 @@ def test_what_goes_between_slices_takes_the_slow_network():
   assert part.axes == ("slices",) and part.ici_bytes == 0
   assert part.dcn_bytes == found.dcn == 3 * 8 and part.exposed == 0
   assert found.estimate == 24 and found.bound_by == "dcn"
+  # A permutation is no sum.
+  found = _roofline([], [hlo.Collective("one-to-one", (), 8.0, 3, False)])
+  assert found.dcn == 3 * 8
+  found = _roofline([], [hlo.Collective("all-gather", (), 8.0, 3, False)])
+  assert found.dcn == 3 * 4

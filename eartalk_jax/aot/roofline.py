@@ -125,7 +125,9 @@ def _traffic(collectives, topology, mesh):
 
 
 def _sent(collective, count):
-  """Bytes that one of `count` takes part with, in the ring form."""
+  """Bytes that one of `count` sends, in the ring form."""
+  if collective.kind in ("collective-permute", "one-to-one"):
+    return collective.payload
   factor = 2 if collective.kind == "all-reduce" else 1
   return factor * collective.payload * (count - 1) / count
 
@@ -144,7 +146,7 @@ def _seconds(collective, group, topology):
   ]
   count, slices = len(inside), len(set(domains))
   if collective.kind == "collective-permute":
-    ici, dcn = (collective.payload, 0.0)[:: 1 if slices == 1 else -1]
+    ici, dcn = (_sent(collective, count), 0.0)[:: 1 if slices == 1 else -1]
   else:
     ici = _sent(collective, count)
     dcn = _sent(collective, slices) / count
