@@ -15,6 +15,7 @@ from eartalk_jax.checkpoints.checkpoint_files import (
 from eartalk_jax.checkpoints.manifest import find_damage
 from eartalk_jax.config import describe, differences
 from eartalk_jax.errors import UserError
+from eartalk_jax.trees import path_name
 
 # Without this Orbax would store the dictionary `data` as arrays.
 CONTEXT = ocp.Context()
@@ -68,7 +69,7 @@ def read_metadata(source):
 
   def describe(tree):
     return {
-      _name(path): (leaf.shape, str(np.dtype(leaf.dtype)))
+      path_name(path): (leaf.shape, str(np.dtype(leaf.dtype)))
       for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 
@@ -76,10 +77,6 @@ def read_metadata(source):
     saved = ocp.checkpointables_metadata(source).metadata
     data = ocp.load_checkpointables(source, {"data": None})["data"]
     return describe(saved["ema"]), describe(saved["state"]), data
-
-
-def _name(path):
-  return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _on_one_device(leaf):
@@ -90,7 +87,7 @@ def _on_one_device(leaf):
 def _check_same(saved, wanted, directory):
   def shapes(tree):
     return {
-      _name(path): str(leaf.shape)
+      path_name(path): str(leaf.shape)
       for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 

@@ -173,38 +173,34 @@ def _keys(sink_BJHK, x_BTPHK, before_BVNHK, visible):
   return jnp.swapaxes(x_BRHK, 1, 2)
 
 
-def _rotations(k_BTPHK, sink_k_BJHK, before, band, first_B):
-  """Keys at their places, as wide as the queries: sink, blocks, halo."""
-  block_T = jnp.arange(k_BTPHK.shape[1])
-  place_BT = band.of_blocks(first_B[:, None] + block_T[None])
-  keys = [
-    band.rotated_sink(sink_k_BJHK),
-    rotate(k_BTPHK, place_BT[..., None, None]),
-    None,
-  ]
-  if before is not None:
-    past_V = jnp.arange(1 - band.window, 0)
-    place_BV = band.of_blocks(first_B[:, None] + past_V[None])
-    keys[2] = rotate(before.k_BVNHK, place_BV[..., None, None])
+def _pair(x, band, of_sink=False):
+  """Keys beside as many zeros, where a query is the pair (plain, rotated)."""
   if band.positions == "cyclic":
-    return keys, place_BT
-  zero = [None if x is None else jnp.zeros_like(x) for x in keys]
-  wide = [jnp.concatenate([keys[0], zero[0]], -1)]
-  for rotated, nothing in zip(keys[1:], zero[1:], strict=True):
-    whole = rotated is not None
-    wide.append(jnp.concatenate([nothing, rotated], -1) if whole else None)
-  return wide, place_BT
+    return x
+  zero = jnp.zeros_like(x)
+  return jnp.concatenate([x, zero] if of_sink else [zero, x], axis=-1)
 
 
-def _queries(q_BTPHK, place_BT, band):
-  """Frame tokens' queries, as wide as the keys: [B H Q K], not filled up."""
-  b, _, _, h, k = q_BTPHK.shape
-  plain_BTNHK = q_BTPHK[:, :, band.conditions :] / math.sqrt(k)
-  q_BTNHK = rotate(plain_BTNHK, place_BT[..., None, None])
+def _queries(plain_BTNHK, rotated_BTNHK, band, visible):
+  """Frame tokens' queries, as wide as the keys, filled up: [B H Q K]."""
+  q_BTNHK = rotated_BTNHK
   if band.positions == "relative":
-    q_BTNHK = jnp.concatenate([plain_BTNHK, q_BTNHK], -1)
-  q_BQHK = q_BTNHK.reshape(b, -1, h, q_BTNHK.shape[-1])
-  return jnp.swapaxes(q_BQHK, 1, 2)
+    q_BTNHK = jnp.concatenate([plain_BTNHK, rotated_BTNHK], axis=-1)
+  b, t, n, h, k = q_BTNHK.shape
+  q_BHQK = jnp.swapaxes(q_BTNHK.reshape(b, t * n, h, k), 1, 2)
+  missing = visible.shape[0] - t * n
+  return jnp.pad(q_BHQK, ((0, 0), (0, 0), (0, missing), (0, 0)))
+
+
+def _segments(visible, exists):
+  """Of queries and keys: a halo that does not exist is in one of its own."""
+  of_halo_R = np.zeros(visible.shape[1], bool)
+  c = visible.before_frames
+  of_halo_R[c : c + visible.halo * visible.tokens] = True
+  hidden_R = jnp.where(of_halo_R & ~exists, 1, 0).astype(jnp.int32)
+  return splash_attention.SegmentIds(
+    jnp.zeros(visible.shape[0], jnp.int32), hidden_R
+  )
 
 
 def splash(
@@ -223,33 +219,29 @@ def splash(
   `interpret` runs the kernel on a CPU, slowly.
   """
   b, t, p, h, k = q_BTPHK.shape
-  m, j = band.conditions, sink_k_BJHK.shape[1]
-  halo = 0 if before is None else band.window
-  visible = _Visible(t, p - m, m, j, halo, band.window)
-  (sink, blocks, past), place_BT = _rotations(
-    k_BTPHK, sink_k_BJHK, before, band, first_B
-  )
-  q_BHQK = _queries(q_BTPHK, place_BT, band)
-  missing = visible.shape[0] - q_BHQK.shape[2]
-  q_BHQK = jnp.pad(q_BHQK, ((0, 0), (0, 0), (0, missing), (0, 0)))
-  k_BHRK = _keys(sink, blocks, past, visible)
-  past_v = None if before is None else before.v_BVNHK
-  v_BHRK = _keys(sink_v_BJHK, v_BTPHK, past_v, visible)
+  m, w = band.conditions, band.window
+  halo = 0 if before is None else w
+  visible = _Visible(t, p - m, m, sink_k_BJHK.shape[1], halo, w)
+
+  def placed(x_BTPHK, block_T):
+    place_BT = band.of_blocks(first_B[:, None] + block_T[None])
+    return rotate(x_BTPHK, place_BT[..., None, None])
+
+  plain_BTNHK = q_BTPHK[:, :, m:] / math.sqrt(k)
+  rotated_BTNHK = placed(plain_BTNHK, jnp.arange(t))
+  past_k = past_v = segments = None
+  if before is not None:
+    past_k = _pair(placed(before.k_BVNHK, jnp.arange(1 - w, 0)), band)
+    past_v = before.v_BVNHK
+    segments = _segments(visible, before.exists)
+  sink_k = _pair(band.rotated_sink(sink_k_BJHK), band, of_sink=True)
+  own_k = _pair(placed(k_BTPHK, jnp.arange(t)), band)
   kernel = _kernel(visible, h, interpret)
-  if before is None:
-    attended_BHQK = jax.vmap(kernel)(q_BHQK, k_BHRK, v_BHRK)
-  else:
-    of_halo_R = np.zeros(visible.shape[1], bool)
-    c = visible.before_frames
-    of_halo_R[c : c + halo * (p - m)] = True
-    # A halo that does not exist belongs to nobody's segment.
-    hidden_R = jnp.where(of_halo_R & ~before.exists, 1, 0)
-    segments = splash_attention.SegmentIds(
-      jnp.zeros(visible.shape[0], jnp.int32), hidden_R.astype(jnp.int32)
-    )
-    attended_BHQK = jax.vmap(
-      lambda q, k, v: kernel(q, k, v, segment_ids=segments)
-    )(q_BHQK, k_BHRK, v_BHRK)
+  attended_BHQK = jax.vmap(functools.partial(kernel, segment_ids=segments))(
+    _queries(plain_BTNHK, rotated_BTNHK, band, visible),
+    _keys(sink_k, own_k, past_k, visible),
+    _keys(sink_v_BJHK, v_BTPHK, past_v, visible),
+  )
   frames_BQHK = jnp.swapaxes(attended_BHQK[:, :, : t * (p - m)], 1, 2)
   conditions_BTMHK = banded(
     q_BTPHK[:, :, :m],

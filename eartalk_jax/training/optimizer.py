@@ -20,6 +20,8 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from eartalk_jax.trees import path_name
+
 # Muon's matrices, by name: which of the last axes a product sums over, and
 # which it makes. Axes before them (of scanned layers, of a convolution's taps)
 # hold a matrix each.
@@ -140,7 +142,7 @@ def _matrix_axes(params):
   """MuonDimensionNumbers of every leaf; None where there is no matrix."""
 
   def axes(path, leaf):
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    name = path_name(path)
     for pattern, summed, made in _MATRICES:
       if re.search(pattern, name):
         if min(_size(leaf, summed), _size(leaf, made)) > _NARROW:

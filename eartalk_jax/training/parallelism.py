@@ -28,6 +28,7 @@ from eartalk_jax.models.sfa import Halo
 from eartalk_jax.models.sfa_banded import banded
 from eartalk_jax.models.sfa_splash import splash
 from eartalk_jax.training.sharding import ROWS, TALKER_RULES, specification
+from eartalk_jax.trees import path_name
 
 _CLIP = P(ROWS, "context", None, "tensor", None)  # [B, T, P, H, K]
 _SINK = P(ROWS, None, "tensor", None)  # [B, J, H, K]
@@ -62,7 +63,7 @@ def _gathered(mesh, dtype, params):
   """A layer's parameters whole over fsdp, matrices in the products' dtype."""
 
   def gather(path, leaf):
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    name = path_name(path)
     used = dtype if name.endswith("kernel") else leaf.dtype
     return _gather(mesh, name, used, leaf)
 
@@ -73,7 +74,7 @@ def _rest_gathered(mesh, params):
   """All parameters, but those of layers whole over fsdp."""
 
   def gather(path, leaf):
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    name = path_name(path)
     of_layer = _OF_LAYERS.search(name)
     return leaf if of_layer else _gather(mesh, name, leaf.dtype, leaf)
 
@@ -86,16 +87,14 @@ def _gather(mesh, name, dtype, leaf):
   if whole == spec:
     return leaf
   put = jax.lax.with_sharding_constraint
+  split, gathered = NamedSharding(mesh, spec), NamedSharding(mesh, whole)
 
   @jax.custom_vjp
   def gather(leaf):
-    return put(put(leaf.astype(dtype), NamedSharding(mesh, spec)), there)
-
-  there = NamedSharding(mesh, whole)
+    return put(put(leaf.astype(dtype), split), gathered)
 
   def scatter(_, gradient):
-    gradient = put(gradient, NamedSharding(mesh, spec))
-    return (gradient.astype(leaf.dtype),)
+    return (put(gradient, split).astype(leaf.dtype),)
 
   gather.defvjp(lambda leaf: (gather(leaf), None), scatter)
   return gather(leaf)

@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.trees import path_name
 
 # The last ones have the nearest neighbours: they talk the most.
 AXES = ("data", "fsdp", "context", "tensor")
@@ -119,7 +120,7 @@ def tree_shardings(tree, mesh, rules):
   unused = [pattern for pattern, _ in rules]
 
   def pick(path, leaf):
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    name = path_name(path)
     if re.search(_BOOKKEEPING, name):
       return NamedSharding(mesh, P())
     pattern, _ = _rule(name, leaf.shape, rules)
