@@ -79,6 +79,8 @@ def speak(library, data, voice, settings, text):
 
   callback = _CALLBACK(collect)
   lib.espeak_SetSynthCallback(callback)
+  # Its noise is seeded by the clock otherwise: another one every second.
+  lib.espeak_ng_SetRandSeed(1)
   lib.espeak_Synth(text, len(text) + 1, 0, 0, 0, CHARS_UTF8, None, None)
   lib.espeak_Synchronize()
   return rate, b"".join(pieces), starts
