@@ -23,7 +23,7 @@ FLOOR = 1e-5
 # Centre and spread of log-mel of speech, so that features are of unit scale.
 MEAN, SCALE = -5.0, 4.0
 # The feature of digital silence; stands for whatever is outside of a clip.
-SILENCE = np.float32((np.log(np.float32(FLOOR)) - MEAN) / SCALE)
+SILENCE = np.float32((np.log(FLOOR) - MEAN) / SCALE)
 # Frames transformed at once: bounds the memory, changes no bit.
 _BLOCK = 256
 
@@ -167,20 +167,22 @@ def _mel(buffer_S, frames, spec):
   windows_SN = np.lib.stride_tricks.sliding_window_view(buffer_S, spec.n_fft)
   windows_SN = windows_SN[: steps * spec.hop : spec.hop]
   hann_N, filters_NF = _tables(spec)
+  # In float64: beside a loud tone float32 would lose what is quiet.
   spectrum_SN = np.fft.rfft(windows_SN * hann_N)
   power_SN = np.square(spectrum_SN.real) + np.square(spectrum_SN.imag)
   # A stack of products of one fixed shape: the rounding of a matrix product
   # depends on its shape, and must not depend on how many frames came at once.
   power_TAN = power_SN.reshape(frames, spec.steps, -1)
   mel_TAF = np.matmul(power_TAN, filters_NF)
-  return (np.log(np.maximum(mel_TAF, np.float32(FLOOR))) - MEAN) / SCALE
+  mel_TAF = (np.log(np.maximum(mel_TAF, FLOOR)) - MEAN) / SCALE
+  return mel_TAF.astype(np.float32)
 
 
 @functools.cache
 def _tables(spec):
   phase_N = 2 * np.pi * np.arange(spec.n_fft) / spec.n_fft
-  hann_N = (0.5 - 0.5 * np.cos(phase_N)).astype(np.float32)
+  hann_N = 0.5 - 0.5 * np.cos(phase_N)
   filters_FN = librosa.filters.mel(
-    sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.bins
+    sr=spec.sample_rate, n_fft=spec.n_fft, n_mels=spec.bins, dtype=np.float64
   )
-  return hann_N, np.ascontiguousarray(filters_FN.T, np.float32)
+  return hann_N, np.ascontiguousarray(filters_FN.T)

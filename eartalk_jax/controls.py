@@ -147,7 +147,7 @@ def parse_value(wish, control, categories, where):
       f"{where}: {len(numbers_K)} numbers, but {control.name} has "
       f"{control.size}"
     )
-  low, high = RANGES.get(control.name, _USUAL_RANGE)
+  low, high = range_of(control.name)
   for number in numbers_K:
     real = isinstance(number, numbers.Real) and not isinstance(number, bool)
     if not (real and math.isfinite(number) and low <= number <= high):
@@ -155,6 +155,11 @@ def parse_value(wish, control, categories, where):
         f"{where}: {number!r} is not a number from {low:g} to {high:g}"
       )
   return numbers_K
+
+
+def range_of(name):
+  """(lowest, highest) number of a continuous control."""
+  return RANGES.get(name, _USUAL_RANGE)
 
 
 def _hint(name, known):

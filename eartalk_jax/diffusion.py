@@ -15,7 +15,7 @@ import numpy as np
 
 # At t = 0 nothing of x is left, so a predicted noise would say nothing of x.
 # At this time x is 1/1000 of the power: as good as nothing, yet finite.
-_FIRST_TIME = 0.02
+FIRST_TIME = 0.02
 
 
 def signal(time):
@@ -28,7 +28,7 @@ def _interpolate(x, noise, time):
   return jnp.sin(angle) * x + jnp.cos(angle) * noise
 
 
-def loss(predict, x, key, draws):
+def loss(predict, x, key, draws, uniform=None):
   """Mean squared error of a network that predicts the noise.
 
   Args:
@@ -36,14 +36,15 @@ def loss(predict, x, key, draws):
     x: the data, [..., N, c].
     key: randomness of noise and time.
     draws: R.
+    uniform: [R, ...] quantiles of the times, where they are not to be drawn.
 
   Returns:
     [...], one error for each frame.
   """
   time_key, noise_key = jax.random.split(key)
-  time = jax.random.uniform(
-    time_key, (draws, *x.shape[:-2]), minval=_FIRST_TIME, maxval=1.0
-  )
+  if uniform is None:
+    uniform = jax.random.uniform(time_key, (draws, *x.shape[:-2]))
+  time = FIRST_TIME + (1 - FIRST_TIME) * uniform
   noise = jax.random.normal(noise_key, (draws, *x.shape))
   error = predict(_interpolate(x[None], noise, time), time) - noise
   return jnp.square(error).mean(axis=(0, -2, -1))
@@ -78,7 +79,7 @@ def sample(predict, noise_BNc, steps, fresh):
   Returns:
     [B N c].
   """
-  times = np.linspace(_FIRST_TIME, 1.0, steps + 1)
+  times = np.linspace(FIRST_TIME, 1.0, steps + 1)
   plan = {
     "index": np.arange(steps),
     "time": times[:-1],

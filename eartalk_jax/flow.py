@@ -18,10 +18,11 @@ that of frames, [B T] in training and [B] in a stream.
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # The velocity's error is that of x over 1 - t. Bounded here, so that training
 # goes where conditions decide, not into the last, small corrections.
-_SMALLEST_REST = 0.5
+SMALLEST_REST = 0.5
 
 
 def shifted(time, shift):
@@ -29,9 +30,13 @@ def shifted(time, shift):
   return time / (time + shift * (1 - time))
 
 
-def sample_time(key, shape, shift):
-  """Logit-normal times, shifted."""
-  return shifted(jax.nn.sigmoid(jax.random.normal(key, shape)), shift)
+def sample_time(key, shape, shift, uniform=None):
+  """Logit-normal times, shifted; their quantiles at `uniform`, if given."""
+  if uniform is None:
+    normal = jax.random.normal(key, shape)
+  else:
+    normal = jax.scipy.special.ndtri(uniform)
+  return shifted(jax.nn.sigmoid(normal), shift)
 
 
 def signal(time):
@@ -45,7 +50,7 @@ def interpolate(x, noise, time):
   return (1 - time) * noise + time * x
 
 
-def loss(denoise, x, key, draws, shift):
+def loss(denoise, x, key, draws, shift, uniform=None):
   """Flow-matching loss of a network that predicts data.
 
   Args:
@@ -54,16 +59,17 @@ def loss(denoise, x, key, draws, shift):
     key: randomness of noise and time.
     draws: R.
     shift: of the times, see `shifted`.
+    uniform: [R, ...] quantiles of the times, where they are not to be drawn.
 
   Returns:
     [...], one error for each frame.
   """
   time_key, noise_key = jax.random.split(key)
   # An axis of its own for the draws: frames stay where they are on a mesh.
-  time = sample_time(time_key, (draws, *x.shape[:-2]), shift)
+  time = sample_time(time_key, (draws, *x.shape[:-2]), shift, uniform)
   noise = jax.random.normal(noise_key, (draws, *x.shape))
   clean = denoise(interpolate(x[None], noise, time), time)
-  rest = jnp.maximum(1 - time, _SMALLEST_REST)
+  rest = jnp.maximum(1 - time, SMALLEST_REST)
   error = jnp.square(clean - x[None]).mean(axis=(-2, -1)) / rest**2
   return error.mean(axis=0)
 
@@ -86,5 +92,6 @@ def sample(denoise, noise_BNc, steps, shift):
     clean_BNc = denoise(x_BNc, jnp.full(x_BNc.shape[:1], time))
     return x_BNc + (after - time) / (1 - time) * (clean_BNc - x_BNc), None
 
-  grid = shifted(jnp.linspace(0.0, 1.0, steps + 1), shift)
+  grid = shifted(np.linspace(0.0, 1.0, steps + 1), shift)
+  grid = jnp.asarray(grid, jnp.float32)
   return jax.lax.scan(euler, noise_BNc, (grid[:-1], grid[1:]))[0]

@@ -1,6 +1,6 @@
 """From the backbone's features to a frame: what every head can do.
 
-  loss(cfg, use, target_BTNc, features, key) -> error_BT
+  loss(cfg, use, target_BTNc, features, key, uniform=None) -> error_BT
   sample(cfg, use, features, key_B, guidance) -> frame_BNc
 
   cfg: the head's config; its `kind` chooses among the modules here.
@@ -10,6 +10,9 @@
     all branches of `guidance`.
   key, key_B: randomness; of each stream its own while sampling, so that a
     stream's frames do not depend on its neighbours.
+  uniform: numbers in (0, 1) that say which quantiles of the training's times
+    are taken, where they are not to be drawn; [R B T], for each token of the
+    masked head [R B T N], R being `cfg.draws`.
 
 Dimension key: B clips or streams, T frames, N tokens, c numbers in a token.
 """

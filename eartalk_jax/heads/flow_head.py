@@ -5,7 +5,7 @@ import jax
 from eartalk_jax import flow
 
 
-def loss(cfg, use, target_BTNc, features, key):
+def loss(cfg, use, target_BTNc, features, key, uniform=None):
   """See `heads`."""
   # All draws read the same features.
   features = jax.tree.map(lambda x: x[None], features)
@@ -13,7 +13,7 @@ def loss(cfg, use, target_BTNc, features, key):
   def denoise(noisy_RBTNc, time_RBT):
     return use("__call__", noisy_RBTNc, time_RBT, features)
 
-  return flow.loss(denoise, target_BTNc, key, cfg.draws, cfg.shift)
+  return flow.loss(denoise, target_BTNc, key, cfg.draws, cfg.shift, uniform)
 
 
 def sample(cfg, use, features, key_B, guidance):

@@ -16,7 +16,7 @@ import numpy as np
 from eartalk_jax import diffusion, flow
 
 # The share of hidden tokens: normal around 1, cut to [0.7, 1] (MAR, NOVA).
-_HIDDEN_SPREAD, _HIDDEN_LEAST = 0.25, 0.7
+HIDDEN_SPREAD, HIDDEN_LEAST = 0.25, 0.7
 
 
 def hidden_tokens(key, frames, tokens):
@@ -31,8 +31,8 @@ def hidden_tokens(key, frames, tokens):
     [*frames, N] bool.
   """
   share_key, order_key = jax.random.split(key)
-  lower = (_HIDDEN_LEAST - 1) / _HIDDEN_SPREAD
-  share = 1 + _HIDDEN_SPREAD * jax.random.truncated_normal(
+  lower = (HIDDEN_LEAST - 1) / HIDDEN_SPREAD
+  share = 1 + HIDDEN_SPREAD * jax.random.truncated_normal(
     share_key, lower, 0.0, frames
   )
   uniform = jax.random.uniform(order_key, (*frames, tokens))
@@ -72,7 +72,7 @@ def _denoiser(cfg, use, context, guess):
   return denoise
 
 
-def loss(cfg, use, target_BTNc, features, key):
+def loss(cfg, use, target_BTNc, features, key, uniform=None):
   """See `heads`. The error is that of the hidden tokens."""
   hidden_key, process_key = jax.random.split(key)
   h_BTND, guess_BTNc = features
@@ -84,10 +84,12 @@ def loss(cfg, use, target_BTNc, features, key):
   target_BTN1c = target_BTNc[..., None, :]
   if cfg.process == "flow":
     error_BTN = flow.loss(
-      denoise, target_BTN1c, process_key, cfg.draws, cfg.shift
+      denoise, target_BTN1c, process_key, cfg.draws, cfg.shift, uniform
     )
   else:
-    error_BTN = diffusion.loss(denoise, target_BTN1c, process_key, cfg.draws)
+    error_BTN = diffusion.loss(
+      denoise, target_BTN1c, process_key, cfg.draws, uniform
+    )
   error_BTN = jnp.where(hidden_BTN, error_BTN, 0.0)
   return error_BTN.sum(axis=-1) / hidden_BTN.sum(axis=-1)
 

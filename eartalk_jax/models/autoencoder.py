@@ -18,7 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax.models.layers import Heads, MergeHeads, Mlp
+from eartalk_jax.models.layers import NORM_EPSILON, Heads, MergeHeads, Mlp
 from eartalk_jax.models.patches import to_latents, to_tokens
 
 
@@ -71,11 +71,11 @@ class Block(nn.Module):
   @nn.compact
   def __call__(self, x_BND):
     c, dtype = self.config, jnp.dtype(self.config.dtype)
-    y_BND = nn.LayerNorm(name="attention_norm")(x_BND)
+    y_BND = nn.LayerNorm(NORM_EPSILON, name="attention_norm")(x_BND)
     heads = Heads(c.heads, c.width // c.heads, dtype, name="attention")
     merged_BNHK = jax.nn.dot_product_attention(*heads(y_BND))
     x_BND += MergeHeads(c.width, dtype, name="merge")(merged_BNHK)
-    y_BND = nn.LayerNorm(name="mlp_norm")(x_BND)
+    y_BND = nn.LayerNorm(NORM_EPSILON, name="mlp_norm")(x_BND)
     return x_BND + Mlp(c.width, dtype, name="mlp")(y_BND)
 
 
@@ -97,7 +97,7 @@ class Stack(nn.Module):
     # A Python loop: a scan over the layers costs 14 % on a CPU.
     for layer in range(self.depth):
       y_BND = Block(c, name=f"block_{layer}")(y_BND)
-    y_BND = nn.LayerNorm(name="norm")(y_BND)
+    y_BND = nn.LayerNorm(NORM_EPSILON, name="norm")(y_BND)
     zeros = nn.initializers.zeros_init()
     out = nn.Dense(self.outputs, dtype=dtype, kernel_init=zeros, name="out")
     linear = nn.Dense(self.outputs, use_bias=False, name="linear")

@@ -16,7 +16,7 @@ from eartalk_jax.models.layers import lift
 CONVOLUTIONS = 2
 TAPS = 3
 # A little variance, so that what nobody would hear is not made loud.
-_EPSILON = 1e-2
+LEVEL_EPSILON = 1e-2
 
 
 class Convolution(nn.Module):
@@ -59,7 +59,7 @@ class Hearing(nn.Module):
     """[..., A*F], the features of a frame -> [..., M, D]."""
     cfg, lead = self.cfg, audio.shape[:-1]
     # How loud somebody speaks, or how near, does not move the lips.
-    level = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=_EPSILON)
+    level = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=LEVEL_EPSILON)
     heard = level(audio).reshape(*lead, -1, cfg.audio.bins)
     for index in range(CONVOLUTIONS):
       convolution = Convolution(cfg.width, cfg.dtype, name=f"conv_{index}")

@@ -5,13 +5,19 @@ Dimension key: B batch, N tokens, D width, H heads, K head width, F hidden.
 
 import flax.linen as nn
 import jax.numpy as jnp
+import numpy as np
 
-_MLP_RATIO = 4
+MLP_RATIO = 4
+NORM_EPSILON = 1e-6
+# Of the fastest of the sinusoids, in radians per unit.
+TOP_RATE = 1000.0
 
 
 def norm(name=None):
   """LayerNorm without scale or bias: modulation supplies both."""
-  return nn.LayerNorm(use_bias=False, use_scale=False, epsilon=1e-6, name=name)
+  return nn.LayerNorm(
+    use_bias=False, use_scale=False, epsilon=NORM_EPSILON, name=name
+  )
 
 
 def lift(x, rank):
@@ -26,8 +32,10 @@ def modulate(x, shift, scale):
 
 def sinusoids(x, width):
   """[...] scalars in about [0, 1] -> [..., width] Fourier features."""
-  half = width // 2
-  rates = jnp.exp(jnp.linspace(0.0, jnp.log(1000.0), half))
+  # Constants: the last bit of a rate would be seen a thousandfold, and other
+  # frameworks must find the same.
+  rates = np.exp(np.linspace(0.0, np.log(TOP_RATE), width // 2))
+  rates = jnp.asarray(rates, jnp.float32)
   angle = x.astype(jnp.float32)[..., None] * lift(rates, x.ndim + 1)
   return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=-1)
 
@@ -40,7 +48,7 @@ class Mlp(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    up = nn.Dense(_MLP_RATIO * self.width, dtype=self.dtype, name="up")(x)
+    up = nn.Dense(MLP_RATIO * self.width, dtype=self.dtype, name="up")(x)
     return nn.Dense(self.width, dtype=self.dtype, name="down")(nn.gelu(up))
 
 

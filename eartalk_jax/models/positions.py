@@ -12,10 +12,11 @@ Dimension key: B batch, W window.
 """
 
 import jax.numpy as jnp
+import numpy as np
 
 # Distances are at most the window plus one, so wavelengths beyond a few
 # hundred frames would be flat anyway; a flat rest is left for content.
-_ROTARY_BASE = 100.0
+ROTARY_BASE = 100.0
 
 
 KINDS = ("relative", "cyclic")
@@ -55,7 +56,7 @@ def rotate(x, position):
     their positions only.
   """
   half = x.shape[-1] // 2
-  rates = _ROTARY_BASE ** (-jnp.arange(half, dtype=jnp.float32) / half)
+  rates = np.asarray(ROTARY_BASE ** (-np.arange(half) / half), np.float32)
   angle = jnp.multiply.outer(jnp.asarray(position, jnp.float32), rates)
   angle = angle.reshape((1,) * (x.ndim - angle.ndim) + angle.shape)
   cos, sin = jnp.cos(angle), jnp.sin(angle)

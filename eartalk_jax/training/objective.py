@@ -73,11 +73,18 @@ def portrait_signals(batch):
   }
 
 
-def noisy_history(tokens_BTNc, before_BNc, history, key):
+def noisy_history(tokens_BTNc, before_BNc, history, key, level_BT=None):
   """Shifts a clip by one frame and noises it, against exposure bias.
 
   The levels' cubes are uniform: a little noise leaves so much of the last frame
   to copy that such a frame teaches nothing about its conditions.
+
+  Args:
+    tokens_BTNc: the clips.
+    before_BNc: what comes before them.
+    history: HistoryConfig.
+    key: randomness of noise and levels.
+    level_BT: the levels, where they are not to be drawn.
 
   Returns:
     (previous_BTNc, level_BT): frame i-1 at place i, x + level * noise, and
@@ -85,10 +92,11 @@ def noisy_history(tokens_BTNc, before_BNc, history, key):
   """
   level_key, clean_key, noise_key = jax.random.split(key, 3)
   shape_BT = tokens_BTNc.shape[:2]
-  uniform_BT = jax.random.uniform(level_key, shape_BT)
-  level_BT = history.max_level * jnp.cbrt(uniform_BT)
-  clean_BT = jax.random.bernoulli(clean_key, history.clean_share, shape_BT)
-  level_BT = jnp.where(clean_BT, 0.0, level_BT)
+  if level_BT is None:
+    uniform_BT = jax.random.uniform(level_key, shape_BT)
+    level_BT = history.max_level * jnp.cbrt(uniform_BT)
+    clean_BT = jax.random.bernoulli(clean_key, history.clean_share, shape_BT)
+    level_BT = jnp.where(clean_BT, 0.0, level_BT)
   # Rolled, not joined: where time is split over devices, this is one halo.
   is_first_T1 = jnp.arange(shape_BT[1])[:, None] == 0
   previous_BTNc = jnp.where(
@@ -100,10 +108,10 @@ def noisy_history(tokens_BTNc, before_BNc, history, key):
   return previous_BTNc + level_BT[..., None, None] * noise_BTNc, level_BT
 
 
-def _hidden(model, params, batch, key):
+def _hidden(model, params, batch, key, level_BT=None):
   """(deviations_BTNc of all frames, the head's features of them).
 
-  The history is noised afresh by `key`.
+  The history is noised afresh by `key`, to `level_BT` if that is given.
   """
   cfg = model.cfg
   tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
@@ -111,7 +119,7 @@ def _hidden(model, params, batch, key):
     cfg, to_tokens(batch["sink_BShwC"], cfg.patch)
   )
   previous_BTNc, level_BT = noisy_history(
-    tokens_BTNc, before_BNc, cfg.history, key
+    tokens_BTNc, before_BNc, cfg.history, key, level_BT
   )
   # A clip may begin anywhere in a long stream.
   first_B = jax.random.randint(
@@ -140,16 +148,28 @@ def _use_head(model, params):
   return use
 
 
+def frame_losses(model, params, batch, key, level_BT=None, uniform=None):
+  """The loss of each frame, [B T].
+
+  Args:
+    model, params, batch, key: as in training.
+    level_BT: of the history's noise, where it is not to be drawn.
+    uniform: quantiles of the head's times, see `heads.loss`; the same.
+  """
+  params = model.placement.gather_rest(params)
+  history_key, head_key = jax.random.split(key)
+  target_BTNc, features = _hidden(model, params, batch, history_key, level_BT)
+  use = _use_head(model, params)
+  return heads.loss(
+    model.cfg.head, use, target_BTNc, features, head_key, uniform
+  )
+
+
 def talker_loss(model):
   """Returns loss_fn(params, batch, key) -> (scalar, metrics)."""
 
   def loss_fn(params, batch, key):
-    params = model.placement.gather_rest(params)
-    history_key, head_key = jax.random.split(key)
-    target_BTNc, features = _hidden(model, params, batch, history_key)
-    use = _use_head(model, params)
-    loss_BT = heads.loss(model.cfg.head, use, target_BTNc, features, head_key)
-    return loss_BT.mean(), {}
+    return frame_losses(model, params, batch, key).mean(), {}
 
   return loss_fn
 
