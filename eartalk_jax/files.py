@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 
 from eartalk_jax.errors import UserError
 
@@ -35,6 +36,31 @@ def replacing(path):
     ) from error
   finally:
     temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def making_folder(path):
+  """Yields an empty folder beside `path`; renames it to `path` on success.
+
+  Raises:
+    UserError: something is there already, or the system could not write.
+  """
+  path = pathlib.Path(path)
+  if path.exists():
+    raise UserError(f"{path} is there already; delete it or choose another")
+  partial = path.with_name(f".{path.name}.partial")
+  shutil.rmtree(partial, ignore_errors=True)
+  try:
+    partial.mkdir(parents=True)
+    yield partial
+    os.replace(partial, path)
+  except OSError as error:
+    raise UserError(
+      f"cannot write {path}: {error.strerror or error}; free some space or "
+      "choose another folder"
+    ) from error
+  finally:
+    shutil.rmtree(partial, ignore_errors=True)
 
 
 def write_text(path, text):

@@ -7,7 +7,6 @@ bins, K size of a control, Y X picture, h w C latent frame.
 import dataclasses
 import functools
 import hashlib
-import json
 import pathlib
 
 import jax
@@ -16,6 +15,7 @@ import numpy as np
 
 from eartalk_jax import files
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
+from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import from_config, nearest, to_dict
 from eartalk_jax.contexts import contexts
 from eartalk_jax.controls import columns
@@ -35,18 +35,8 @@ def load_generator(workdir):
     UserError: there is no finished save, or its parts do not fit together.
   """
   workdir = pathlib.Path(workdir)
-  path = workdir / "config.json"
-  if not path.is_file():
-    raise UserError(
-      f"{workdir} is not the work directory of a run (no config.json); give "
-      "the --workdir of python -m launch.train"
-    )
-  try:
-    written = json.loads(path.read_text())
-    config, categories = written["model"], written["categories"]
-  except (ValueError, KeyError, TypeError):
-    raise UserError(f"{path} is damaged; copy it again") from None
-  model = Talker(from_config(TalkerConfig, config))
+  run = read_run(workdir)
+  model = Talker(from_config(TalkerConfig, run["model"]))
   tokenizer = load_tokenizer(workdir / "tokenizer")
   if tuple(tokenizer.latent_shape) != tuple(model.cfg.latent_shape):
     raise UserError(
@@ -57,7 +47,7 @@ def load_generator(workdir):
   shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
   step, params = load_ema(workdir, shapes)
   weights = streaming.prepare(params)
-  return Generator(model, weights, tokenizer, step, categories)
+  return Generator(model, weights, tokenizer, step, run["categories"])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -153,14 +153,11 @@ def _inspect(path, with_config):
   for name, (shape, dtype) in ema.items():
     print(f"{name:<{width}}  {dtype:<9}{list(shape)}")
   run = data["fingerprint"]
-  mesh = " x ".join(f"{axis} {size}" for axis, size in data["mesh"].items())
   print(
     f"step              {data['step']}, saved {_date(path)}",
     f"parameters        {_count(ema):,}",
-    f"state             {_count(state):,} numbers: step, parameters, moments",
+    *_history(data, state),
     f"on disk           {size_of(path) / 2**20:.1f} MiB",
-    f"data position     {data['step']} batches of {run['run']['batch_size']}",
-    f"saved with        processes={data['processes']} on the mesh {mesh}",
     f"fingerprint       {sha256_of_json(run)[:16]}",
     *(f"  {name:<16}{sha256_of_json(part)[:16]}" for name, part in run.items()),
     sep="\n",
@@ -168,6 +165,21 @@ def _inspect(path, with_config):
   if with_config:
     print(json.dumps(run, indent=2))
   return 0
+
+
+def _history(data, state):
+  """Lines on what only a checkpoint of a run has."""
+  if data.get("weights_only"):
+    return [
+      "state             none: weights to begin with, of launch.import_torch"
+    ]
+  mesh = " x ".join(f"{axis} {size}" for axis, size in data["mesh"].items())
+  batch = data["fingerprint"]["run"]["batch_size"]
+  return [
+    f"state             {_count(state):,} numbers: step, parameters, moments",
+    f"data position     {data['step']} batches of {batch}",
+    f"saved with        processes={data['processes']} on the mesh {mesh}",
+  ]
 
 
 def _count(arrays):

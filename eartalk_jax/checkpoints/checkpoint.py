@@ -12,6 +12,7 @@ thread then writes the manifest and deletes the steps that are too many.
 """
 
 import concurrent.futures
+import functools
 import os
 import shutil
 import sys
@@ -36,7 +37,7 @@ from eartalk_jax.checkpoints.checkpoint_reading import (
   first_line,
   load_items,
 )
-from eartalk_jax.checkpoints.manifest import write_manifest
+from eartalk_jax.checkpoints.manifest import find_damage, write_manifest
 from eartalk_jax.checkpoints.resumption import (
   check_same_run,
   make_directory,
@@ -186,6 +187,35 @@ class Checkpoints:
       f"failed); free some space, then run the same command to continue from "
       f"{last}"
     )
+
+  @functools.cached_property
+  def weights_only(self):
+    """Whether `source` is no state of a run, but weights to begin with."""
+    if find_damage(self.source, "data/"):
+      return False  # `restore` says what is wrong
+    data = load_items(self.source, {"data": None})["data"]
+    return data.get("weights_only", False)
+
+  def restore_weights(self, abstract):
+    """Reads the weights of such a `source`; they need no history.
+
+    Args:
+      abstract: parameters of `jax.ShapeDtypeStruct` with shardings.
+
+    Raises:
+      UserError: another model or tokenizer, damage, or it is this very folder.
+    """
+    workdir, step = self.source.parents[1], int(self.source.name)
+    if self.source.parent == self.directory:
+      raise UserError(
+        f"{workdir} holds weights without the history of a run; train in a "
+        f"--workdir of its own with config.run.start_from={workdir}@{step}"
+      )
+    check_intact(self.source)
+    data = load_items(self.source, {"data": None})["data"]
+    current = {name: self._fingerprint[name] for name in data["fingerprint"]}
+    check_same_run(data["fingerprint"], current, step, workdir)
+    return load_items(self.source, {"ema": abstract})["ema"]
 
   def restore(self, abstract):
     """Reads `source` as a TrainState.

@@ -1,6 +1,7 @@
 """Reading checkpoints: verified first, and every failure with a remedy."""
 
 import contextlib
+import math
 
 import jax
 import numpy as np
@@ -26,6 +27,8 @@ CONTEXT.checkpointables.registry = ocp.handlers.local_registry().add(
 CONTEXT.array.saving.min_slice_bytes_for_replica_parallel = 2**22
 # Seconds: a save that failed in one process is waited for by the others.
 CONTEXT.async_options.timeout_secs = 600
+# Of arrays that are read together, unless one is larger.
+_PORTION_BYTES = 2**27
 
 
 def load_ema(workdir, abstract_params=None):
@@ -77,6 +80,58 @@ def read_metadata(source):
     saved = ocp.checkpointables_metadata(source).metadata
     data = ocp.load_checkpointables(source, {"data": None})["data"]
     return describe(saved["ema"]), describe(saved["state"]), data
+
+
+def open_arrays(source, item, below=""):
+  """The arrays of a checkpoint, to be read a few at a time.
+
+  Args:
+    source: WORKDIR/checkpoints/STEP.
+    item: "ema" or "state".
+    below: only those whose path begins so; it is left off their names.
+
+  Returns:
+    ({path: shape}, iterator of (path, numpy array) in the same order)
+
+  Raises:
+    UserError: it is damaged.
+  """
+  check_intact(source, f"{item}/")
+  with _read_errors(source):
+    saved = ocp.checkpointables_metadata(source).metadata[item]
+  leaves, tree = jax.tree.flatten(saved)
+  names = [
+    path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(saved)
+  ]
+  chosen = [i for i, name in enumerate(names) if name.startswith(below)]
+
+  def read():
+    for some in _portions(chosen, leaves):
+      wanted = [ocp.PLACEHOLDER] * len(leaves)
+      for index in some:
+        # Of this type, so that it comes as numpy and asks for no device.
+        wanted[index] = np.empty(leaves[index].shape, leaves[index].dtype)
+      found = load_items(source, {item: jax.tree.unflatten(tree, wanted)})
+      found = jax.tree.leaves(found)
+      for index in some:
+        yield names[index].removeprefix(below), found[index]
+
+  shapes = {names[i].removeprefix(below): leaves[i].shape for i in chosen}
+  return shapes, read()
+
+
+def _portions(chosen, leaves):
+  """The numbers of leaves that are read together: each read takes a while."""
+  portions, room = [], 0
+  for index in chosen:
+    shape, dtype = leaves[index].shape, leaves[index].dtype
+    size = math.prod(shape) * dtype.itemsize
+    if not portions or size > room:
+      portions.append([])
+      room = _PORTION_BYTES
+    portions[-1].append(index)
+    room -= size
+  return portions
 
 
 def _on_one_device(leaf):

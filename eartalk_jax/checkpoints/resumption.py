@@ -53,6 +53,26 @@ def claim_workdir(workdir, config, free=()):
   write_json(path, config)
 
 
+def read_run(workdir):
+  """The resolved configuration of a run.
+
+  Raises:
+    UserError: there is none, or it is damaged.
+  """
+  path = pathlib.Path(workdir) / "config.json"
+  if not path.is_file():
+    raise UserError(
+      f"{workdir} is not the work directory of a run (no config.json); give "
+      "the --workdir of python -m launch.train"
+    )
+  try:
+    run = json.loads(path.read_text())
+    run["model"], run["categories"]
+  except (ValueError, KeyError, TypeError):
+    raise UserError(f"{path} is damaged; copy it again") from None
+  return run
+
+
 def check_same_run(saved, current, step, workdir, free=()):
   """Raises UserError if a run cannot go on as another after `step` steps.
 

@@ -42,7 +42,9 @@ class Streams:
     self._scales = make_guidance(generator.config, self.guidance, slots)
     self._taken = [None] * slots
     self._running = None  # pixels on their way, and whose they are
+    # On the device once, not once a frame.
     self._weights = jax.tree.map(jnp.asarray, generator.weights)
+    self._decoder = jax.tree.map(jnp.asarray, generator.tokenizer.params)
     self._state = self._blank(slots)
 
   @property
@@ -101,7 +103,7 @@ class Streams:
           scales[name][row] = scale
     self._state, running_BtYX3 = self._step(
       self._weights,
-      self.generator.tokenizer.params,
+      self._decoder,
       self._state,
       signals,
       Guidance(scales),

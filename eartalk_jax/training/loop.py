@@ -8,6 +8,8 @@ killed and started again ends with the same bits as one that was not.
 """
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 
 from eartalk_jax.checkpoints.checkpoint import Checkpoints
 from eartalk_jax.errors import UserError
@@ -27,6 +29,7 @@ from eartalk_jax.training.compilation import (
   use_compile_cache,
 )
 from eartalk_jax.training.lowering import abstract_state, trace_step
+from eartalk_jax.training.optimizer import learning_rate
 from eartalk_jax.training.run_config import run_fingerprint
 from eartalk_jax.training.sharding import (
   check_batch,
@@ -48,6 +51,7 @@ def fit(
   batches,
   workdir,
   fingerprint,
+  multipliers=None,
   diagnose=None,
   flops_per_step=None,
   profile=None,
@@ -66,6 +70,7 @@ def fit(
     workdir: gets checkpoints/, events.jsonl, metrics.jsonl, skipped.jsonl,
       stalls/, tensorboard/ and profile/.
     fingerprint: a dictionary of whatever else the result depends on.
+    multipliers: of updates, for `make_optimizer`.
     diagnose: (ema params, batch, key) -> {name: scalar}, or None.
     flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
     profile: first and last step of a trace into profile/, or None.
@@ -102,7 +107,7 @@ def fit(
       interruption.training(events.write),
     ):
       tell_missed(workdir, checkpoints.source)
-      init = make_init(run, init_params)
+      init = make_init(run, init_params, multipliers)
       begun = _begin(init, init_key, mesh, rules, checkpoints, events)
       step = int(begun.step)
       events.tell(step=step, data_wait=0.0)
@@ -116,7 +121,9 @@ def fit(
       ):
         skips = SkipLog(run.guard, batches, workdir, step)
         log = StepLog(run, writer, progress, events, skips, work)
-        functions = make_step(run, loss_fn), diagnose
+        # A program that no step of the run needs is not compiled.
+        asked = diagnose if run.diagnose_every <= run.steps else None
+        functions = make_step(run, loss_fn, multipliers), asked
         with Profile(workdir, profile, log, progress.say) as trace:
           steps = _steps(run, begun, functions, batches, keys, log, trace)
           state = _save_some(run, steps, log, checkpoints, interruption)
@@ -154,12 +161,17 @@ def _begin(init, key, mesh, rules, checkpoints, events):
   abstract = abstract_state(init, mesh, rules)
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
   checkpoints.check_space(abstract)
-  if checkpoints.source is None:
+  if checkpoints.source is None or checkpoints.weights_only:
     with working("initialising"), events.phase("initialise"):
       # One jitted call: moments made outside of it would be replicated.
       init = jax.jit(init, out_shardings=shardings).lower(key).compile()
       wait_for_all("compiling")
-      return jax.block_until_ready(init(key))
+      begun = jax.block_until_ready(init(key))
+    if checkpoints.source is None:
+      return begun
+    weights = checkpoints.restore_weights(abstract.ema)
+    # Not the same buffers: both are donated.
+    return begun.replace(params=weights, ema=jax.tree.map(jnp.copy, weights))
   text = f"restoring step {checkpoints.source.name}"
   with working(text), events.phase("restore"):
     return checkpoints.restore(abstract)
@@ -168,6 +180,10 @@ def _begin(init, key, mesh, rules, checkpoints, events):
 def _steps(run, state, functions, batches, keys, log, trace):
   """Yields (number, state) after each step; the state lasts until the next."""
   start = int(state.step)
+  rates = np.asarray(
+    learning_rate(run.optimizer, run.steps)(np.arange(start, run.steps)),
+    np.float32,
+  )
   mesh = jax.sharding.get_mesh()
   stream = (
     put_batch(rows, run.batch_size, mesh) for rows in batches.iterate(start)
@@ -184,7 +200,7 @@ def _steps(run, state, functions, batches, keys, log, trace):
   for step in range(start + 1, run.steps + 1):
     trace.before(step, step_fn)
     with jax.profiler.StepTraceAnnotation("train", step_num=step):
-      state, metrics = step_fn(state, batch, keys[0])
+      state, metrics = step_fn(state, batch, keys[0], rates[step - 1 - start])
     log.push(step, metrics)
     if diagnose and step % run.diagnose_every == 0:
       key = jax.random.fold_in(keys[1], step)
@@ -199,7 +215,8 @@ def _steps(run, state, functions, batches, keys, log, trace):
 
 def _compile(step, diagnose, state, batch, keys):
   """Compiles ahead, so that a batch of another shape is an error, not slow."""
-  step = trace_step(step, state, batch, keys[0]).lower().compile()
+  rate = np.float32(0)
+  step = trace_step(step, state, batch, keys[0], rate).lower().compile()
   if diagnose is not None:
     everywhere = replicated(jax.sharding.get_mesh())
     diagnose = jax.jit(diagnose, out_shardings=everywhere)

@@ -19,6 +19,10 @@ from eartalk_jax.telemetry.metrics import append_line, drop_after
 NOT_FINITE, LOSS, GRADIENT = "not finite", "loss spike", "gradient spike"
 
 
+class Diverged(UserError):
+  """A run is lost: too many of its steps in a row could not be taken."""
+
+
 class SkipLog:
   """Reads what steps say of themselves; stops a run that takes none."""
 
@@ -42,7 +46,7 @@ class SkipLog:
     """Takes the metrics of a step; returns what a person should know, or None.
 
     Raises:
-      UserError: the streak is full.
+      Diverged: the streak is full.
     """
     if not metrics["skipped"]:
       self._in_a_row = 0
@@ -59,7 +63,7 @@ class SkipLog:
       samples = self._samples(step)
       append_line(self._path, step, {"reason": reason} | values | samples)
     if self._in_a_row >= self._streak:
-      raise UserError(_lost(step, self._streak, reason, values))
+      raise Diverged(_lost(step, self._streak, reason, values))
     return f"step {step} skipped: {reason}; {_numbers(values)}"
 
   def _samples(self, step):

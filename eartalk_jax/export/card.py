@@ -1,0 +1,115 @@
+"""README.md of an exported folder: what was trained on what, how to use it."""
+
+from eartalk_jax.files import write_text
+
+_TEXT = """---
+library_name: pytorch
+tags: [talking-head, audio-driven, autoregressive, flow-matching]
+---
+
+# EARTalking, {size} x {size} pixels
+
+One portrait and speech become a talking-head video, frame by frame, at {fps} frames
+a second (EARTalking, arXiv 2603.20307). Plain PyTorch: `pip install torch safetensors`.
+
+```python
+from modeling_eartalk import EARTalking
+model = EARTalking.from_pretrained(".")
+frames = list(model.generate(portrait_YX3, samples_S, {{"{control}": {{0: {value}}}}}))
+```
+
+`portrait_YX3` is a uint8 face crop of {size} x {size} pixels, `samples_S` mono speech at
+{sample_rate} Hz. `example.py` does it from files to an mp4. `modeling_eartalk.Stream` is
+the same live: push samples, pull frames, change controls at any frame. Equal seeds
+give the frames of the JAX model that the weights come from, up to rounding.
+
+## What was trained on what
+
+| | |
+|---|---|
+| data | `{tokens}` |
+| fingerprint of the data | `{tokens_fingerprint}` |
+| tokenizer's fingerprint | `{tokenizer_fingerprint}` |
+| steps | {trained_steps} of {steps}, batches of {batch_size} clips of {frames} frames |
+| optimizer | {matrices}, peak learning rate {peak_lr}, seed {seed} |
+| weights | {weights}, {dtype} |
+| backbone | {depth} layers of {width}, window of {window} frames, {positions} positions |
+| head | `{head}` |
+
+`training.json` has every setting of the run.
+
+## Controls
+
+Each may be given or left out at any frame; so may the speech.
+
+{controls}
+
+Idling (blinks, glances) is not in this folder: what is not asked for is what the
+model finds likeliest. The model needs {look_ahead:g} ms of speech after a frame.
+
+## Limits
+
+It knows the faces, voices and languages of its training data and no others. A
+portrait must be cropped as the training videos were. Show people as talking only with their consent.
+"""
+
+
+def write_card(folder, config, run):
+  """Writes README.md.
+
+  Args:
+    folder: of the export.
+    config: its config.json.
+    run: the run's resolved configuration.
+  """
+  prints, audio = run.get("fingerprints", {}), config["audio"]
+  optimizer = run["run"]["optimizer"]
+  control, value = _example(config["controls"])
+  step_ms = 1e3 / config["fps"]
+  margin = (audio["n_fft"] - audio["hop"]) / 2 / audio["sample_rate"]
+  text = _TEXT.format(
+    **{name: config[name] for name in _OF_CONFIG},
+    size=config["tokenizer"]["size"],
+    sample_rate=audio["sample_rate"],
+    head=config["head"]["kind"],
+    controls="\n".join(map(_describe, config["controls"])) or "None.",
+    control=control,
+    value=value,
+    look_ahead=audio["ahead"] * step_ms + 1e3 * margin,
+    tokens=run["data"]["tokens"],
+    frames=run["data"]["frames"],
+    tokens_fingerprint=prints.get("tokens", "unknown"),
+    tokenizer_fingerprint=prints.get("tokenizer", "unknown"),
+    **{name: run["run"][name] for name in ("steps", "batch_size", "seed")},
+    **{name: optimizer[name] for name in ("matrices", "peak_lr")},
+  )
+  write_text(folder / "README.md", text)
+
+
+_OF_CONFIG = (
+  "fps",
+  "trained_steps",
+  "weights",
+  "dtype",
+  "depth",
+  "width",
+  "window",
+  "positions",
+)
+
+
+def _describe(control):
+  if control["kind"] == "categorical":
+    return f"- `{control['name']}`: one of {', '.join(control['categories'])}"
+  span = f"[{control['low']:g}, {control['high']:g}]"
+  return f"- `{control['name']}`: {control['size']} numbers in {span}"
+
+
+def _example(controls):
+  """A control and a value of it, as Python would write them."""
+  for control in controls:
+    if control["kind"] == "categorical":
+      return control["name"], repr(control["categories"][-1])
+  if controls:
+    return controls[0]["name"], [0.0] * controls[0]["size"]
+  return "pose", [0.0]

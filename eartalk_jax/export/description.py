@@ -1,0 +1,103 @@
+"""config.json of an exported folder: every number the forward pass needs.
+
+Nothing is typed twice: each comes from the configuration, or from the module
+that computes with it.
+"""
+
+import numpy as np
+
+from eartalk_jax import audio, controls, diffusion, flow
+from eartalk_jax.audio import AudioFeatures
+from eartalk_jax.config import to_dict
+from eartalk_jax.heads import masked_head
+from eartalk_jax.models import hearing, layers, positions, talker
+
+FORMAT_VERSION = 1
+MODEL_TYPE = "eartalking"
+ACTIVATION = "gelu_tanh"  # flax's nn.gelu
+# What only a JAX program asks for.
+_OF_JAX = ("dtype", "remat", "unroll")
+
+
+def describe_model(cfg, categories, tokenizer, weights, step, dtype):
+  """The configuration of an exported talker.
+
+  Args:
+    cfg: TalkerConfig.
+    categories: {categorical control: [names of its classes]}.
+    tokenizer: Tokenizer.
+    weights: "ema" or "raw".
+    step: how long it was trained.
+    dtype: of the stored weights.
+  """
+  model = {k: v for k, v in to_dict(cfg).items() if k not in _OF_JAX}
+  return model | {
+    "architectures": ["EARTalking"],
+    "model_type": MODEL_TYPE,
+    "format_version": FORMAT_VERSION,
+    "dtype": dtype,
+    "weights": weights,
+    "trained_steps": step,
+    "rotary_base": positions.ROTARY_BASE,
+    "sink_distance": abs(positions.of_sink(cfg.positions, cfg.window)),
+    "norm_eps": layers.NORM_EPSILON,
+    "activation": ACTIVATION,
+    "mlp_ratio": layers.MLP_RATIO,
+    "patterns": talker.PATTERNS,
+    "sinusoid_top_rate": layers.TOP_RATE,
+    "fps": AudioFeatures.fps,
+    "noise": "threefry2x32",
+    "audio": _describe_audio(cfg.audio),
+    "controls": [_describe_control(c, categories) for c in cfg.controls],
+    "head": _describe_head(cfg.head),
+    "tokenizer": describe_tokenizer(tokenizer),
+  }
+
+
+def describe_tokenizer(tokenizer):
+  """The configuration of an exported frame tokenizer, always in float32."""
+  return to_dict(tokenizer.config) | {
+    "model_type": f"{MODEL_TYPE}_tokenizer",
+    "format_version": FORMAT_VERSION,
+    "dtype": "float32",
+    "norm_eps": layers.NORM_EPSILON,
+    "activation": ACTIVATION,
+    "mlp_ratio": layers.MLP_RATIO,
+    "latent_mean": np.asarray(tokenizer.mean_C, float).tolist(),
+    "latent_std": float(tokenizer.std),
+  }
+
+
+def _describe_audio(config):
+  spec = AudioFeatures(bins=config.bins)
+  return to_dict(config) | {
+    "sample_rate": spec.sample_rate,
+    "hop": spec.hop,
+    "n_fft": spec.n_fft,
+    "floor": audio.FLOOR,
+    "mean": audio.MEAN,
+    "scale": audio.SCALE,
+    "level_eps": hearing.LEVEL_EPSILON,
+    "convolutions": hearing.CONVOLUTIONS,
+    "taps": hearing.TAPS,
+  }
+
+
+def _describe_control(control, categories):
+  low, high = controls.range_of(control.name)
+  return to_dict(control) | {
+    "low": low,
+    "high": high,
+    "categories": list(categories.get(control.name, [])),
+  }
+
+
+def _describe_head(head):
+  described = to_dict(head) | {"smallest_rest": flow.SMALLEST_REST}
+  if head.kind == "masked":
+    described |= {
+      "hidden_spread": masked_head.HIDDEN_SPREAD,
+      "hidden_least": masked_head.HIDDEN_LEAST,
+      "first_time": diffusion.FIRST_TIME,
+    }
+  return described

@@ -1,0 +1,146 @@
+"""The same streams on both sides: latents and pixels, frame by frame.
+
+Dimension key: B streams, T frames, F audio features, N tokens, c numbers in a
+token, h w C latent frame, Y X picture.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eartalk_jax.audio import AudioFeatures, frame_context, log_mel
+from eartalk_jax.counting import counting
+from eartalk_jax.guidance import make_guidance
+from eartalk_jax.streaming import frame as streaming
+
+
+def compare_streams(model, params, tokenizer, exported, inputs, guidance):
+  """Streams all scenarios with equal seeds on both sides.
+
+  Args:
+    model, params, tokenizer: of the checkpoint.
+    exported: (module, EARTalking) of the exported folder.
+    inputs: scenarios.Inputs.
+    guidance: {signal: scale}.
+
+  Returns:
+    {"latents_TB": max abs difference of each frame, "levels_TB": that of its
+    pixels in levels of 255, "audio": that of all features}
+  """
+  audio_BTF = _features(model.cfg.audio, inputs.samples_BS)
+  theirs_BTF = _their_features(*exported, inputs.samples_BS)
+  ours = _ours(model, params, tokenizer, inputs, audio_BTF, guidance)
+  theirs = _theirs(*exported, inputs, theirs_BTF, guidance)
+  latents, levels = [], []
+  what = "streams, guided" if guidance else "streams"
+  with counting(what, audio_BTF.shape[1], "frames") as advance:
+    for one, other in zip(ours, theirs, strict=True):
+      away = [
+        np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64))
+        for x, y in zip(one, other, strict=True)
+      ]
+      latents.append(away[0].max(axis=(1, 2, 3)))
+      levels.append(away[1].max(axis=(1, 2, 3)))
+      advance()
+  return {
+    "latents_TB": np.stack(latents),
+    "levels_TB": np.stack(levels),
+    "audio": float(np.abs(audio_BTF - theirs_BTF).max()),
+  }
+
+
+def _features(audio, samples_BS):
+  spec = AudioFeatures(bins=audio.bins)
+  return np.stack(
+    [
+      frame_context(log_mel(samples_S, spec), audio.past, audio.ahead)
+      for samples_S in samples_BS
+    ]
+  )
+
+
+def _their_features(module, talker, samples_BS):
+  def of_one(samples_S):
+    ear = module.Ear(talker.cfg)
+    ear.push(samples_S)
+    ear.finish()
+    return np.stack([ear.take().numpy() for _ in range(ear.ready)])
+
+  return np.stack([of_one(samples_S) for samples_S in samples_BS])
+
+
+def _signals(inputs, audio_BTF, frame):
+  return {
+    "audio": audio_BTF[:, frame],
+    "audio_given": inputs.heard_BT[:, frame],
+    "controls": {
+      name: {"value": value_BTK[:, frame], "given": given_BT[:, frame]}
+      for name, (value_BTK, given_BT) in inputs.controls.items()
+    },
+  }
+
+
+def _portrait(inputs, audio_BTF):
+  rows = len(audio_BTF)
+  return {
+    "audio": np.zeros_like(audio_BTF[:, 0]),
+    "audio_given": np.zeros(rows, bool),
+    "controls": {
+      name: {"value": value_BK, "given": given_B}
+      for name, (value_BK, given_B) in inputs.known.items()
+    },
+  }
+
+
+def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
+  """Yields (latents_BhwC, pixels_BYX3) of each frame, by JAX."""
+  rows, frames = audio_BTF.shape[:2]
+  weights = streaming.prepare(params)
+  guidance = make_guidance(model.cfg, guidance, rows)
+  pictures_BYX3 = jnp.asarray(inputs.portraits_BYX3, jnp.float32) / 255
+  sink_BhwC = jax.jit(tokenizer.apply_encode)(pictures_BYX3)
+  sink_BShwC = jnp.repeat(sink_BhwC[:, None], model.cfg.sinks, axis=1)
+  state = streaming.init(
+    model,
+    weights,
+    sink_BShwC,
+    jax.vmap(jax.random.key)(np.arange(rows, dtype=np.uint32)),
+    _portrait(inputs, audio_BTF),
+  )
+
+  @jax.jit
+  def step(weights, state, signals):
+    state, latents = streaming.step(model, weights, state, signals, guidance)
+    return state, latents, jnp.round(255 * tokenizer.apply_decode(latents))
+
+  for frame in range(frames):
+    signals = _signals(inputs, audio_BTF, frame)
+    state, latents_BhwC, pixels_BYX3 = step(weights, state, signals)
+    yield latents_BhwC, pixels_BYX3
+
+
+def _theirs(module, talker, inputs, audio_BTF, guidance):
+  """The same by PyTorch."""
+  import torch
+
+  def tensors(tree):
+    return jax.tree.map(lambda x: torch.from_numpy(np.array(x)), tree)
+
+  rows, frames = audio_BTF.shape[:2]
+  names = tuple(sorted(guidance))
+  scales = tuple(torch.full((rows,), float(guidance[name])) for name in names)
+  guidance = module.Guidance(names, scales)
+  seed_B = torch.arange(rows)
+  with torch.no_grad():
+    sink = talker.tokenizer.encode(tensors(inputs.portraits_BYX3))[:, None]
+    sink = sink.expand(-1, talker.cfg.sinks, -1, -1, -1)
+    state = talker.open(sink, tensors(_portrait(inputs, audio_BTF)))
+  for frame in range(frames):
+    with torch.no_grad():
+      signals = tensors(_signals(inputs, audio_BTF, frame))
+      noise = module.frame_noise(
+        talker.cfg, seed_B, torch.full_like(seed_B, frame)
+      )
+      state, latents = talker.step(state, signals, noise, guidance)
+      pixels = (talker.tokenizer.decode(latents) * 255).round()
+    yield latents.numpy(), pixels.numpy()

@@ -1,0 +1,77 @@
+"""A run with random weights that all count, and what becomes of it."""
+
+import functools
+import json
+
+import autoencoders
+import jax
+import numpy as np
+import talkers
+import torch
+
+from eartalk_jax.checkpoints.checkpoint import Checkpoints
+from eartalk_jax.config import to_dict
+from eartalk_jax.export import modeling_eartalk
+from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
+from eartalk_jax.training.optimizer import OptimizerConfig
+from eartalk_jax.training.run_config import RunConfig
+from eartalk_jax.training.train_step import make_init
+
+torch.set_num_threads(1)
+
+CATEGORIES = {"emotion": ["neutral", "happy", "sad", "angry"]}
+STEP = 7
+RUN = RunConfig(
+  steps=10, batch_size=2, optimizer=OptimizerConfig(1e-3, 1, "muon")
+)
+VARIANTS = {
+  "flow": {},
+  "flow, cyclic, two sinks": {"positions": "cyclic", "sinks": 2},
+  "flow, one layer": {"depth": 1},
+  "no sink": {"without": ("sink",)},
+  "no anchor, not direct": {"without": ("anchor", "direct")},
+  "masked, cyclic": {"head": talkers.MASKED, "positions": "cyclic"},
+  "masked noise, cyclic": {"head": talkers.NOISE, "positions": "cyclic"},
+}
+
+
+@functools.cache
+def tokenizer():
+  """Of the latents that `talkers.TINY` reads."""
+  config = autoencoders.TokenizerConfig(
+    **to_dict(autoencoders.CONFIG) | {"channels": 2, "patch": 4}
+  )
+  mean_C, std = np.float32([0.3, -0.2]), np.float32(0.8)
+  return Tokenizer(config, autoencoders.random_params(config), mean_C, std)
+
+
+def make_run(workdir, variant="flow"):
+  """Writes a work directory as training does; returns (model, ema)."""
+  # Small enough that 60 frames stay of the size of latents.
+  model, params = talkers.talker(**VARIANTS[variant])
+  params = jax.tree.map(lambda x: 0.5 * x, params)
+  written = {
+    "model": to_dict(model.cfg),
+    "categories": CATEGORIES,
+    "run": to_dict(RUN),
+    "data": {"tokens": "tokens/train", "frames": 4},
+    "fingerprints": {"tokenizer": tokenizer().fingerprint, "tokens": "0"},
+  }
+  workdir.mkdir()
+  (workdir / "config.json").write_text(json.dumps(written))
+  save_tokenizer(workdir / "tokenizer", tokenizer())
+  state = make_init(RUN, lambda key: params)(jax.random.key(0))
+  raw = jax.tree.map(lambda x: 0.9 * x, params)
+  with Checkpoints(workdir, RUN, {"run": written["run"]}) as checkpoints:
+    checkpoints.save(STEP, state.replace(params=raw))
+  return model, params
+
+
+def tensors(tree):
+  """The tree with torch's tensors."""
+  return jax.tree.map(lambda x: torch.from_numpy(np.array(x)), tree)
+
+
+def load(folder, **settings):
+  """The model in a folder, by the module that is tested."""
+  return modeling_eartalk.EARTalking.from_pretrained(folder, **settings)
