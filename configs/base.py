@@ -81,6 +81,8 @@ def get_config():
       "b1": 0.9,
       "b2": 0.95,
       "clip_norm": 1.0,
+      "base_width": 0,
+      "base_head_width": 0,
     },
     "ema_decay": 0.9999,
     "log_every": 50,

@@ -101,7 +101,9 @@ def train(config, workdir, profile=None):
     }
     claim_workdir(workdir, resolved, _FREE)
     save_tokenizer(f"{workdir}/tokenizer", tokenizer)
-  functions = talker_training.functions(config.model, mesh)
+  functions = talker_training.functions(
+    config.model, mesh, config.run.optimizer
+  )
   flops = flops_per_step(config)
   _tell(functions["init_params"], dataset, batches, flops)
   fit(

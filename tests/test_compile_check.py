@@ -170,7 +170,9 @@ def test_the_knob_follows_what_takes_the_memory():
 def test_shapes_of_a_batch_are_those_that_the_loss_takes():
   config = _config()
   mesh = make_mesh(devices=jax.devices()[:1])
-  functions = talker_training.functions(config.model, mesh)
+  functions = talker_training.functions(
+    config.model, mesh, config.run.optimizer
+  )
   key = jax.random.key(0)
   params = jax.eval_shape(functions["init_params"], key)
   batch = talker_training.batch_shapes(config.model, 2, 3)

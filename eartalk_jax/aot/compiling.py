@@ -98,13 +98,14 @@ def train_step(model, frames, run, topology):
   mesh = make_mesh(run.mesh, topology.devices)
   check_batch(run.batch_size, mesh, run.accumulate)
   check_mesh(model, frames, mesh)
-  functions = talker_training.functions(model, mesh)
+  functions = talker_training.functions(model, mesh, run.optimizer)
   batch = talker_training.batch_shapes(model, run.batch_size, frames)
   batch = placed(batch, batch_shardings(batch, mesh))
   key = jax.eval_shape(lambda: jax.random.key(0))
   key = placed(key, replicated(mesh))
-  init = make_init(run, functions["init_params"])
-  step = make_step(run, functions["loss_fn"])
+  multipliers = functions["multipliers"]
+  init = make_init(run, functions["init_params"], multipliers)
+  step = make_step(run, functions["loss_fn"], multipliers)
   with jax.set_mesh(mesh):
     state = abstract_state(init, mesh, functions["rules"])
     traced = trace_step(step, state, batch, key)

@@ -104,3 +104,8 @@ def chip(device_kind):
 def chip_named(name):
   """The Chip that people call `name`, "v5p" or "h100"; None if none is."""
   return next((found for _, found in _CHIPS if found.name == name), None)
+
+
+def chip_names():
+  """All names that `chip_named` knows."""
+  return [found.name for _, found in _CHIPS]

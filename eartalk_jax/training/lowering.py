@@ -27,14 +27,15 @@ def placed(shapes, shardings):
   )
 
 
-def trace_step(step, state, batch, key):
+def trace_step(step, state, batch, *rest):
   """The train step for one shape of batch, on the mesh that is set; to lower.
 
   Args:
     step: from `train_step.make_step`.
-    state, batch, key: arrays, or shapes with shardings.
+    state, batch: arrays, or shapes with shardings.
+    rest: what else it takes; the same.
   """
   shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
   everywhere = replicated(jax.sharding.get_mesh())
   step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere))
-  return step.trace(state, batch, key)
+  return step.trace(state, batch, *rest)

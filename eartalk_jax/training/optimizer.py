@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from eartalk_jax.errors import UserError
 from eartalk_jax.trees import path_name
 
 # Muon's matrices, by name: which of the last axes a product sums over, and
@@ -50,6 +51,9 @@ class OptimizerConfig:
     weight_decay: of kernels.
     b1, b2: Adam's.
     clip_norm: of the whole gradient.
+    base_width, base_head_width: the model.width and model.head.width for which
+      peak_lr was tuned, see `width_transfer`; 0 for the standard
+      parametrisation, where every width has a best rate of its own.
   """
 
   peak_lr: float
@@ -62,6 +66,8 @@ class OptimizerConfig:
   b1: float = 0.9
   b2: float = 0.95
   clip_norm: float = 1.0
+  base_width: int = 0
+  base_head_width: int = 0
 
   def __post_init__(self):
     if self.peak_lr <= 0 or self.warmup_steps < 0 or self.clip_norm <= 0:
@@ -74,6 +80,12 @@ class OptimizerConfig:
       raise ValueError("decay='wsd' needs decay_steps of at least 1")
     if self.decay != "wsd" and self.decay_steps:
       raise ValueError("decay_steps is for decay='wsd'; leave it out")
+    bases = self.base_width, self.base_head_width
+    if min(bases) < 0 or (0 in bases and any(bases)):
+      raise ValueError(
+        "base_width and base_head_width are both 0 (standard parametrisation) "
+        "or both widths"
+      )
 
 
 def learning_rate(config, steps):
@@ -107,21 +119,44 @@ def _stable_then_down(config, steps):
   return rate
 
 
-def make_optimizer(config):
+def make_optimizer(config, multipliers=None):
   """Gradients -> updates, before the learning rate (the step applies it).
 
   So the rate is a function of the step alone, also after skipped steps.
   Only kernels decay; scales, biases and embeddings do not.
+
+  Args:
+    config: OptimizerConfig.
+    multipliers: of the updates, a tree as the parameters', if the config has a
+      base width; decay is not multiplied.
+
+  Raises:
+    UserError: there is a base width and no multipliers.
   """
+  if bool(config.base_width) != (multipliers is not None):
+    raise UserError(
+      "config: run.optimizer.base_width is for talkers; set it and "
+      "base_head_width to 0"
+    )
   if config.matrices == "muon":
     direction = _muon(config)
   else:
     direction = optax.scale_by_adam(config.b1, config.b2)
+  if multipliers is not None:
+    direction = optax.chain(direction, _multiply(multipliers))
   return optax.chain(
     optax.clip_by_global_norm(config.clip_norm),
     direction,
     optax.add_decayed_weights(config.weight_decay, _is_kernel),
   )
+
+
+def _multiply(multipliers):
+  def multiply(updates, params=None):
+    del params
+    return jax.tree.map(lambda u, m: u * m, updates, multipliers)
+
+  return optax.stateless(multiply)
 
 
 def _muon(config):
@@ -138,17 +173,32 @@ def _muon(config):
   return optax.chain(muon, optax.scale(-1.0))
 
 
+def summed_and_made(name):
+  """Axes that a matrix sums over and those that it makes; None if it is none.
+
+  Args:
+    name: of a parameter, as `trees.path_name` gives it.
+  """
+  for pattern, summed, made in _MATRICES:
+    if re.search(pattern, name):
+      return summed, made
+  return None
+
+
+def muon_takes(name, leaf):
+  """Whether a parameter is a matrix that is not too narrow for Muon."""
+  axes = summed_and_made(name)
+  return axes is not None and min(_size(leaf, part) for part in axes) > _NARROW
+
+
 def _matrix_axes(params):
-  """MuonDimensionNumbers of every leaf; None where there is no matrix."""
+  """MuonDimensionNumbers of every leaf; None where Adam takes it."""
 
   def axes(path, leaf):
     name = path_name(path)
-    for pattern, summed, made in _MATRICES:
-      if re.search(pattern, name):
-        if min(_size(leaf, summed), _size(leaf, made)) > _NARROW:
-          return optax.contrib.MuonDimensionNumbers(summed, made)
-        return None
-    return None
+    if not muon_takes(name, leaf):
+      return None
+    return optax.contrib.MuonDimensionNumbers(*summed_and_made(name))
 
   return jax.tree.map_with_path(axes, params)
 

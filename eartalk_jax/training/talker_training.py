@@ -12,17 +12,43 @@ from eartalk_jax.models.talker import Talker
 from eartalk_jax.training import objective
 from eartalk_jax.training.parallelism import placement_on
 from eartalk_jax.training.sharding import TALKER_RULES
+from eartalk_jax.training.width_transfer import base_of, update_multipliers
 
 
-def functions(cfg, mesh):
-  """The functions and rules that `training.fit` asks for, of a TalkerConfig."""
+def functions(cfg, mesh, optimizer):
+  """The functions and rules that `training.fit` asks for.
+
+  Args:
+    cfg: TalkerConfig.
+    mesh: of the run.
+    optimizer: OptimizerConfig, for the widths that its rate was tuned for.
+
+  Raises:
+    UserError: the model cannot have had those widths.
+  """
   model = Talker(cfg, placement_on(mesh, cfg.dtype))
   return {
     "init_params": objective.init_params(model),
     "loss_fn": objective.talker_loss(model),
     "diagnose": objective.talker_diagnostics(model),
+    "multipliers": _multipliers(cfg, optimizer),
     "rules": TALKER_RULES,
   }
+
+
+def _multipliers(cfg, optimizer):
+  """Of the updates of all parameters; None in standard parametrisation."""
+  if not optimizer.base_width:
+    return None
+  base = base_of(cfg, optimizer)
+  shapes, base_shapes = (
+    # No key is made: the devices may not be here.
+    jax.eval_shape(
+      lambda init=objective.init_params(Talker(cfg)): init(jax.random.key(0))
+    )
+    for cfg in (cfg, base)
+  )
+  return update_multipliers(shapes, base_shapes, optimizer.matrices)
 
 
 def batch_shapes(cfg, rows, frames):

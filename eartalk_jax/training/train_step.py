@@ -30,9 +30,9 @@ class TrainState:
   guard: GuardState
 
 
-def make_init(run, init_params):
-  """key -> TrainState before the first step."""
-  optimizer = make_optimizer(run.optimizer)
+def make_init(run, init_params, multipliers=None):
+  """key -> TrainState before the first step; see `make_step`."""
+  optimizer = make_optimizer(run.optimizer, multipliers)
 
   def init(key):
     params = init_params(key)
@@ -48,24 +48,32 @@ def make_init(run, init_params):
   return init
 
 
-def make_step(run, loss_fn):
-  """(state, batch, key) -> (state, metrics).
+def make_step(run, loss_fn, multipliers=None):
+  """(state, batch, key, lr=None) -> (state, metrics).
+
+  The rate is that of the state's step, unless it is given: then the program
+  does not depend on the schedule, and a run's branches share it.
 
   A step whose loss or gradient is not finite, or a spike (`guard`), changes
   nothing but the step number, and says so in the metric `skipped`. Both are of
   the whole batch, so all devices and processes decide alike.
+
+  Args:
+    run: RunConfig.
+    loss_fn: as in `loop.fit`.
+    multipliers: of updates, for `make_optimizer`.
   """
-  optimizer = make_optimizer(run.optimizer)
+  optimizer = make_optimizer(run.optimizer, multipliers)
   rate = learning_rate(run.optimizer, run.steps)
   loss_and_grads = differentiate(loss_fn, run.accumulate)
 
-  def step(state, batch, key):
+  def step(state, batch, key, lr=None):
     (loss, metrics), grads = loss_and_grads(
       state.params, batch, jax.random.fold_in(key, state.step)
     )
     with jax.named_scope("optimizer"):  # as a profile calls it
       norm = optax.tree.norm(grads)
-      lr = rate(state.step)
+      lr = rate(state.step) if lr is None else lr
       updates, opt = optimizer.update(grads, state.opt, state.params)
       params = jax.tree.map(lambda p, u: p - lr * u, state.params, updates)
       change = 1 - ema_decay(state.step, run.ema_decay)
