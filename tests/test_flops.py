@@ -87,7 +87,7 @@ def test_a_streamed_frame_pays_for_every_step_of_its_head():
   ratio = cfg.head.steps / cfg.head.draws
   assert sampling["head"] / training["head"] == pytest.approx(ratio, rel=0.1)
   # Its conditions do not repeat the portrait's, its window is full.
-  assert sampling["conditions"] < training["conditions"]
+  assert sampling["audio"] < training["audio"]
   assert sampling["scores"] > training["scores"]
 
 

@@ -35,7 +35,9 @@ class Videos:
   long: list
 
 
-def make_videos(generator, clips, seed, training_frames):
+def make_videos(
+  generator, clips, seed, training_frames, long_streams=_LONG_STREAMS
+):
   """Generates all videos of an evaluation.
 
   Args:
@@ -44,6 +46,7 @@ def make_videos(generator, clips, seed, training_frames):
     seed: of the noise.
     training_frames: length of a training window; the long streams are ten
       times as long, or longer.
+    long_streams: how many of those, at most.
   """
   with counting("tokenizer", len(clips), "clips") as advance:
     decoded = []
@@ -56,7 +59,7 @@ def make_videos(generator, clips, seed, training_frames):
   # One batch for both: they are independent streams.
   both = rollouts.generate(generator, own + wrong, seed, "held-out clips")
   length = max(10 * training_frames, _SHORTEST_LONG)
-  streams = rollouts.long_streams(generator, clips, length, _LONG_STREAMS)
+  streams = rollouts.long_streams(generator, clips, length, long_streams)
   orders = [stream.order for stream in streams]
   long = []
   if orders:

@@ -9,6 +9,13 @@ import json
 from matplotlib import pyplot as plt
 
 from eartalk_jax.counting import clock
+from eartalk_jax.evaluation.report_parts import (
+  image,
+  page,
+  section,
+  table,
+  tiles,
+)
 from eartalk_jax.evaluation.report_style import PAGE
 from eartalk_jax.evaluation.targets import judge
 from eartalk_jax.telemetry.curves import draw_curves
@@ -63,30 +70,23 @@ def build_report(run):
   verdicts = judge(run.metrics)
   parts = [
     _summary(run, verdicts),
-    _section("The video", _video(run)),
-    _section("Targets", _targets(verdicts)),
-    _section("Every figure", _figures(run.metrics)),
-    _section("Frames side by side", _image(run.images.get("strips"), "strips")),
-    _section("Mouth opening", _mouths(run)),
-    _section("Long streams", _drift(run)),
-    _section("Training", _curves(run.curves)),
-    _section("What ran", _what_ran(run)),
-    _section("Where to look next", _places(run.places)),
+    section("The video", _video(run)),
+    section("Targets", _targets(verdicts)),
+    section("Every figure", _figures(run.metrics)),
+    section("Frames side by side", image(run.images.get("strips"), "strips")),
+    section("Mouth opening", _mouths(run)),
+    section("Long streams", _drift(run)),
+    section("Training", _curves(run.curves)),
+    section("What ran", _what_ran(run)),
+    section("Where to look next", _places(run.places)),
   ]
-  page = PAGE.replace("{{title}}", html.escape(run.title))
-  return page.replace("{{body}}", "\n".join(part for part in parts if part))
-
-
-def _section(title, content):
-  if not content:
-    return ""
-  return f"<section><h2>{html.escape(title)}</h2>{content}</section>"
+  return page(run.title, PAGE, parts)
 
 
 def _summary(run, verdicts):
   known = [v for v in verdicts if v.passed is not None]
   passed = sum(v.passed for v in known)
-  tiles = [("targets met", f"{passed} of {len(known)}")]
+  figures = [("targets met", f"{passed} of {len(known)}")]
   for key, label, digits in (
     ("lip", "lip correlation", 2),
     ("lip_ceiling", "ceiling on real video", 2),
@@ -96,16 +96,11 @@ def _summary(run, verdicts):
     value = run.metrics.get(key)
     if value is not None:
       scale = 60 if key == "wall_seconds" else 1
-      tiles.append((label, f"{value / scale:.{digits}f}"))
-  cells = "".join(
-    f"<div class=tile><b>{value}</b><span>{label}</span></div>"
-    for label, value in tiles
-  )
+      figures.append((label, f"{value / scale:.{digits}f}"))
   return (
     f"<header><h1>{html.escape(run.title)}</h1><p>A talking head generated "
     "frame by frame from one portrait and speech, measured on people, voices "
-    f"and sentences that training never saw.</p></header>"
-    f"<div class=tiles>{cells}</div>"
+    f"and sentences that training never saw.</p></header>{tiles(figures)}"
   )
 
 
@@ -131,7 +126,7 @@ def _targets(verdicts):
     for v in verdicts
   ]
   head = ["what", "figure", "needed", "measured", ""]
-  return _table(head, rows, numbers=(2, 3))
+  return table(head, rows, numbers=(2, 3))
 
 
 def _figures(metrics):
@@ -156,7 +151,7 @@ def _figures(metrics):
     "sees pixels only. Its score on real video is the ceiling, that of a "
     "portrait that never moves the baseline.</p>"
   )
-  return note + _table(head, rows, numbers=range(1, 5))
+  return note + table(head, rows, numbers=range(1, 5))
 
 
 def _number(value):
@@ -164,22 +159,22 @@ def _number(value):
 
 
 def _mouths(run):
-  image = _image(run.images.get("mouths"), "mouth openings")
+  picture = image(run.images.get("mouths"), "mouth openings")
   note = (
     "<p>What the probe reads in the generated video, over the truth. At the "
     "right, the same people are driven by another clip's speech: the mouth has "
     "to follow that.</p>"
   )
-  return image and note + image
+  return picture and note + picture
 
 
 def _drift(run):
-  image = _image(run.images.get("drift"), "drift")
+  picture = image(run.images.get("drift"), "drift")
   note = (
     "<p>Lip correlation over one long stream; its last tenth repeats the words "
     "of the first.</p>"
   )
-  return image and note + image
+  return picture and note + picture
 
 
 def _curves(curves):
@@ -190,7 +185,7 @@ def _curves(curves):
       buffer = io.BytesIO()
       figure.savefig(buffer, format="png", bbox_inches="tight")
       plt.close(figure)
-      images.append(_image(buffer.getvalue(), f"curves of the {name}"))
+      images.append(image(buffer.getvalue(), f"curves of the {name}"))
   return "".join(images)
 
 
@@ -205,9 +200,9 @@ def _what_ran(run):
   ]
   parts = []
   if stages:
-    parts.append(_table(["stage", "time", "command"], stages, numbers=(1,)))
+    parts.append(table(["stage", "time", "command"], stages, numbers=(1,)))
   machine = [[html.escape(k), html.escape(v)] for k, v in run.machine.items()]
-  parts.append(_table(["machine and versions", ""], machine))
+  parts.append(table(["machine and versions", ""], machine))
   for name, config in run.configs.items():
     text = html.escape(json.dumps(config, indent=1))
     parts.append(
@@ -222,25 +217,4 @@ def _places(places):
     [html.escape(what), f"<code>{html.escape(str(path))}</code>"]
     for what, path in places.items()
   ]
-  return _table(["what", "where"], rows) if rows else ""
-
-
-def _image(data, alt):
-  if not data:
-    return ""
-  text = base64.b64encode(data).decode()
-  return f'<img alt="{alt}" src="data:image/png;base64,{text}">'
-
-
-def _table(head, rows, numbers=()):
-  def row(cells, tag):
-    return "".join(
-      f"<{tag}{' class=n' if i in numbers else ''}>{cell}</{tag}>"
-      for i, cell in enumerate(cells)
-    )
-
-  body = "".join(f"<tr>{row(cells, 'td')}</tr>" for cells in rows)
-  return (
-    f"<div class=wide><table><thead><tr>{row(head, 'th')}</tr></thead>"
-    f"<tbody>{body}</tbody></table></div>"
-  )
+  return table(["what", "where"], rows) if rows else ""

@@ -7,13 +7,19 @@ they measure the model and not the code. No recomputation either.
 
   part         what is in it
   embedding    tokens of frames and portrait, guess, direct path
-  conditions   audio and controls
+  audio        what turns the speech around a frame into tokens
+  controls     the other conditions
   projections  query, key, value and what merges the heads
   scores       queries with keys, weights with values: window and own conditions
   mlp          of the layers
   modulation   adaptive norms of the layers
   sink         the sink's own way through the layers, and attention to it
   head         once for each draw (training), step or set (sampling)
+
+A scaling law's N is the parameters of LAW_PARTS: the matrices that every frame
+goes through, backbone and head. Embeddings and conditions, which small models
+mostly consist of, are told apart; their FLOPs count. D is latent frames, each
+of `TalkerConfig.tokens` tokens.
 """
 
 import collections
@@ -24,7 +30,8 @@ from eartalk_jax.models.talker import PATTERNS
 
 PARTS = (
   "embedding",
-  "conditions",
+  "audio",
+  "controls",
   "projections",
   "scores",
   "mlp",
@@ -32,6 +39,7 @@ PARTS = (
   "sink",
   "head",
 )
+LAW_PARTS = ("projections", "mlp", "modulation", "head")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,11 +83,19 @@ def parameters(cfg):
     counts[product.part] += int(product.parameters)
   frame = cfg.tokens * cfg.width
   counts["embedding"] += 2 * frame + cfg.width  # place, start, sink's type
-  counts["conditions"] += 2 * cfg.condition_tokens * cfg.width  # null, type
+  # A null and a type for each token of a condition.
+  counts["audio"] += 2 * cfg.audio.tokens * cfg.width
+  counts["controls"] += 2 * len(cfg.controls) * cfg.width
   counts["head"] += cfg.tokens * cfg.head.width  # place
   if cfg.head.kind == "masked":
     counts["head"] += cfg.head.width  # unknown
   return dict(counts)
+
+
+def law_parameters(cfg):
+  """N of a TalkerConfig, as a scaling law counts it."""
+  counts = parameters(cfg)
+  return sum(counts[part] for part in LAW_PARTS)
 
 
 def forward_flops(cfg, frames, banded=False):
@@ -149,8 +165,8 @@ def _conditions(cfg, frames):
   products = []
   for control in cfg.controls:
     products += [
-      _Product("conditions", control.size, d, rows, of_data=True),
-      _Product("conditions", d, d, rows),
+      _Product("controls", control.size, d, rows, of_data=True),
+      _Product("controls", d, d, rows),
     ]
   steps, inside = audio.features // audio.bins, audio.bins
   for index in range(CONVOLUTIONS):
@@ -158,9 +174,9 @@ def _conditions(cfg, frames):
     steps = -(-steps // 2)
     products += [
       # The matrix is that of all taps; those at the margin meet no input.
-      _Product("conditions", TAPS * inside, d, 0),
+      _Product("audio", TAPS * inside, d, 0),
       _Product(
-        "conditions",
+        "audio",
         inside,
         d,
         rows * taps,
@@ -169,8 +185,8 @@ def _conditions(cfg, frames):
       ),
     ]
     inside = d
-  products.append(_Product("conditions", steps * d, d, rows))
-  products.append(_Product("conditions", d, audio.tokens * d, rows))
+  products.append(_Product("audio", steps * d, d, rows))
+  products.append(_Product("audio", d, audio.tokens * d, rows))
   return products
 
 

@@ -1,0 +1,165 @@
+"""The loss of a model on one fixed set: the same numbers for every cell.
+
+A training batch draws its flow times and its noise, and their luck is larger
+than what sizes differ by. Here they are laid out: the levels of the history's
+noise are the evenly spaced quantiles of their distribution, so are the times,
+each draw of a frame from a stratum of its own; which frame gets which is
+shuffled once. Noise, windows and portraits come from fixed seeds, and nothing
+is left out of the conditions. Only data, window length, history and head of the
+config decide about the set, and `fingerprint` tells sets apart.
+
+Dimension key: B windows of a chunk, T frames, R draws, N tokens.
+"""
+
+import dataclasses
+import hashlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from data_pipelines.batches import TalkerBatches
+from eartalk_jax import heads
+from eartalk_jax.models.patches import to_tokens
+from eartalk_jax.models.talker import Talker, opening
+from eartalk_jax.training import objective
+
+_SEED = 20_240_601
+# Windows that are evaluated at a time, at most.
+_CHUNK = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class FixedSet:
+  """Windows of held-out clips, and the noise on them.
+
+  Attributes:
+    chunks: dictionaries of "batch", "level_BT", "uniform" and "number".
+    draws: noise draws of each frame.
+    fingerprint: hash of every number that models are evaluated on.
+  """
+
+  chunks: tuple
+  draws: int
+  fingerprint: str
+
+
+def make_fixed_set(dataset, data, model, windows, draws):
+  """The set of a held-out token dataset.
+
+  Args:
+    dataset: open token dataset; its clips are gone through one after another.
+    data: DataConfig: the length of a window.
+    model: TalkerConfig; its widths and depths do not matter.
+    windows: how many.
+    draws: R.
+
+  Raises:
+    UserError: the dataset does not fit the config.
+  """
+  rows = max(n for n in range(1, min(windows, _CHUNK) + 1) if windows % n == 0)
+  batches = TalkerBatches(
+    dataset,
+    data,
+    [dataclasses.replace(control, drop=0.0) for control in model.controls],
+    dataclasses.replace(model.audio, drop=0.0),
+    rows,
+    _SEED,
+    sinks=model.sinks,
+  ).iterate(0)
+  rng = np.random.default_rng(_SEED)
+  level_XT = _levels(model.history, (windows, data.frames), rng)
+  each = (data.frames, model.tokens) if _of_tokens(model) else (data.frames,)
+  uniform_RX = _strata(draws, (windows, *each), rng)
+  chunks = []
+  for number in range(windows // rows):
+    part = slice(number * rows, (number + 1) * rows)
+    chunks.append(
+      {
+        "batch": next(batches),
+        "level_BT": level_XT[part],
+        "uniform": uniform_RX[:, part],
+        "number": np.int32(number),
+      }
+    )
+  digest = hashlib.sha256(f"{model.history} {model.patch}".encode())
+  for leaf in jax.tree.leaves(chunks):
+    digest.update(np.ascontiguousarray(leaf))
+  return FixedSet(tuple(chunks), draws, digest.hexdigest())
+
+
+def evaluate(model, params, fixed):
+  """The loss of parameters, {"loss", "error", "portrait"}.
+
+  Args:
+    model: TalkerConfig.
+    params: of a Talker.
+    fixed: FixedSet.
+
+  Returns:
+    loss: mean over all frames and draws. error: the standard error that another
+    choice of as many windows would bring, as if those were independent.
+    portrait: the loss of who always says the portrait and nothing else.
+  """
+  head = dataclasses.replace(model.head, draws=fixed.draws)
+  talker = Talker(dataclasses.replace(model, head=head))
+
+  @jax.jit
+  def losses(params, chunk):
+    key = jax.random.fold_in(jax.random.key(_SEED), chunk["number"])
+    rest = chunk["batch"], key, chunk["level_BT"], chunk["uniform"]
+    return objective.frame_losses(talker, params, *rest)
+
+  found = [np.asarray(losses(params, chunk)) for chunk in fixed.chunks]
+  windows = np.concatenate(found).astype(np.float64).mean(axis=1)
+  return {
+    "loss": float(windows.mean()),
+    "error": float(windows.std(ddof=1) / np.sqrt(len(windows))),
+    "portrait": _portrait_loss(talker.cfg, fixed),
+  }
+
+
+def _portrait_loss(cfg, fixed):
+  """The loss of predicting no deviation at all."""
+
+  def use(method, noisy_or_tokens, *rest):
+    del method, rest
+    return jnp.zeros_like(noisy_or_tokens)
+
+  @jax.jit
+  def losses(chunk):
+    batch = chunk["batch"]
+    tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
+    _, sink_BSNc = opening(cfg, to_tokens(batch["sink_BShwC"], cfg.patch))
+    target_BTNc = (tokens_BTNc - sink_BSNc[:, :1]) / cfg.head.spread
+    nothing = jnp.zeros_like(target_BTNc)
+    key = jax.random.fold_in(jax.random.key(_SEED), chunk["number"])
+    _, key = jax.random.split(key)  # the head's, as in `frame_losses`
+    features = nothing, nothing
+    return heads.loss(
+      cfg.head, use, target_BTNc, features, key, chunk["uniform"]
+    )
+
+  return float(np.mean([losses(chunk).mean() for chunk in fixed.chunks]))
+
+
+def _levels(history, shape, rng):
+  """Levels at evenly spaced quantiles of the training's, shuffled."""
+  size = int(np.prod(shape))
+  quantile = (rng.permutation(size) + 0.5) / size
+  noised = np.maximum(quantile - history.clean_share, 0.0)
+  noised /= max(1 - history.clean_share, 1e-9)
+  return (history.max_level * np.cbrt(noised)).astype(np.float32).reshape(shape)
+
+
+def _strata(draws, shape, rng):
+  """Numbers in (0, 1), [R, *shape]: draw r's lie evenly in its R-th part."""
+  size = int(np.prod(shape))
+  inside = np.stack([rng.permutation(size) + 0.5 for _ in range(draws)]) / size
+  uniform = (np.arange(draws)[:, None] + inside) / draws
+  return uniform.astype(np.float32).reshape(draws, *shape)
+
+
+def _of_tokens(model):
+  """Whether each token has a time of its own."""
+  return model.head.kind == "masked"

@@ -1,0 +1,300 @@
+"""The command that fits laws: what it finds, and what it refuses."""
+
+import numpy as np
+import pytest
+from scaling_points import CHINCHILLA, LAW, chinchilla, ladder, study_points
+
+from eartalk_jax.errors import UserError
+from eartalk_jax.scaling import huber
+from eartalk_jax.scaling.fitting import constants, fit_points, prediction
+from eartalk_jax.scaling.law import Cost, Law, optimum
+from launch import fit as command
+
+
+def write(path, params, tokens, loss, **columns):
+  """A CSV file of columns."""
+  names = ["params", "tokens", "loss", *columns]
+  rows = zip(params, tokens, loss, *columns.values(), strict=True)
+  lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
+  path.write_text("\n".join(lines) + "\n")
+  return path
+
+
+def write_study(path, **what):
+  points = study_points(**what)
+  return write(path, points.params, points.tokens, points.loss)
+
+
+def flags_of(points, out, *flags):
+  paths = ["--points", str(points), "--out", str(out)]
+  return [*paths, "--resamples", "200", *flags]
+
+
+def fit(points, out, *flags):
+  """What fit.json would hold."""
+  return command.analyse(flags_of(points, out, *flags))[2]
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+  """fit.json of the 240 points, and of all 245."""
+  folder = tmp_path_factory.mktemp("published")
+  points = chinchilla(left_out=5)
+  few = write(folder / "240.csv", points.params, points.tokens, points.loss)
+  return (
+    fit(few, folder / "240", "--resamples", "1000", "--budgets", "5.88e23"),
+    fit(CHINCHILLA, folder / "245"),
+  )
+
+
+def test_published_intervals_are_covered(published):
+  found = published[0]
+  assert found["resamples"] == 1000
+  assert found["converged"]
+  for name, low, high in (("alpha", 0.317, 0.373), ("beta", 0.331, 0.415)):
+    assert low - 0.02 < found[f"{name}_low"] <= low
+    assert high <= found[f"{name}_high"] < high + 0.02
+  for name in "EAB":
+    assert found[f"{name}_low"] < found[name] < found[f"{name}_high"]
+  assert found["varpro"]["converged"]
+  assert found["varpro"]["alpha_low"] < found["alpha"]
+
+
+def test_published_ratio_of_tokens_to_params(published):
+  (chinchilla,) = (
+    row for row in published[0]["optimum"] if row["flops"] == 5.88e23
+  )
+  assert chinchilla["tokens_per_param"] == pytest.approx(17.9, abs=0.05)
+
+
+def test_points_that_bend_the_law_are_named(published):
+  lines = CHINCHILLA.read_text().splitlines()
+  highest = sorted(lines[1:], key=lambda row: -float(row.split(",")[2]))[:5]
+  named = {p["line"] for p in published[1]["leverage"] if p["gross"]}
+  assert named == {lines.index(row) + 1 for row in highest}
+  (warning,) = (w for w in published[1]["warnings"] if "high leverage" in w)
+  assert all(f"line {line} (" in warning for line in named)
+  assert not any("high leverage" in w for w in published[0]["warnings"])
+
+
+def test_rows_in_another_order_give_the_same_file(tmp_path):
+  points = study_points(noise=0.003)
+  order = np.random.default_rng(0).permutation(len(points))
+  found = []
+  for name, rows in (("a", np.arange(len(points))), ("b", order)):
+    shuffled = points[rows]
+    path = write(
+      tmp_path / f"{name}.csv",
+      shuffled.params,
+      shuffled.tokens,
+      shuffled.loss,
+    )
+    found.append(fit(path, tmp_path / name))
+  for key in ("objective", "alpha", "alpha_low", "E_high", "optimum"):
+    assert found[0][key] == found[1][key]
+
+
+def test_intervals_hold_the_truth_and_a_larger_run():
+  inside = dict.fromkeys(("E", "alpha", "beta", "near", "far"), 0)
+  for seed in range(12):
+    study = fit_points(study_points(noise=0.002, seed=seed), resamples=200)
+    told = constants(study)[0]
+    for name in ("E", "alpha", "beta"):
+      low, high = told[f"{name}_low"], told[f"{name}_high"]
+      inside[name] += low < getattr(LAW, name) < high
+    rng = np.random.default_rng(100 + seed)
+    # Among the points the noise of a run counts, far from them the law.
+    for where, (params, tokens) in (("near", (3e5, 3e7)), ("far", (3e7, 1e9))):
+      run = LAW.loss(params, tokens) * np.exp(0.002 * rng.normal())
+      told = prediction(study, params, tokens, run)
+      inside[where] += told["inside"]
+      assert told["run_high"] - told["run_low"] < 0.1 * told["loss"]
+  # Of 12, 95 % is 11.4 and 90 % is 10.8.
+  assert all(count >= 9 for count in inside.values()), inside
+
+
+def test_diverged_and_left_out_points_are_listed_but_not_fitted(tmp_path):
+  points = study_points()
+  loss = list(points.loss)
+  diverged = ["false"] * len(points)
+  diverged[3], loss[3] = "true", "nan"
+  loss[8] *= 2
+  path = write(
+    tmp_path / "p.csv", points.params, points.tokens, loss, diverged=diverged
+  )
+  found = fit(path, tmp_path / "out", "--without", "10")
+  assert found["points"]["fitted"] == len(points) - 2
+  assert found["points"]["diverged"][0].startswith("line 5 ")
+  assert found["points"]["left_out"][0].startswith("line 10 ")
+  assert found["alpha"] == pytest.approx(LAW.alpha, rel=1e-6)
+
+
+def test_speed_up_between_two_recipes(tmp_path):
+  # The better recipe: both terms smaller as if each token counted thrice.
+  better = Law(LAW.E, LAW.A, LAW.B / 3**LAW.beta, LAW.alpha, LAW.beta)
+  params, tokens = ladder()
+  path = write(
+    tmp_path / "p.csv",
+    np.tile(params, 2),
+    np.concatenate([tokens, tokens * 1.5]),
+    np.concatenate(
+      [LAW.loss(params, tokens), better.loss(params, tokens * 1.5)]
+    ),
+    group=["plain"] * len(params) + ["better"] * len(params),
+  )
+  found = fit(path, tmp_path / "out")
+  assert found["group"] == "plain"
+  assert found["groups"]["better"]["B"] == pytest.approx(better.B, rel=1e-4)
+  for row in found["speed_up"]:
+    assert row["group"] == "better"
+    assert row["speed_up"] == pytest.approx(3, rel=1e-4)
+
+
+def test_leaving_the_largest_budget_out_predicts_it(tmp_path):
+  path = write_study(tmp_path / "p.csv", noise=0.001)
+  rows = fit(path, tmp_path / "out")["leave_one_budget_out"]
+  assert [row["beyond"] for row in rows] == [False, False, False, True]
+  assert 0.0005 < rows[-1]["error"] < 0.01
+
+
+def broken(**columns):
+  """A study's columns with some replaced."""
+  points = study_points()
+  return {
+    "params": points.params,
+    "tokens": points.tokens,
+    "loss": points.loss,
+  } | columns
+
+
+def changed(name, row, value):
+  column = list(broken()[name])
+  column[row] = value
+  return broken(**{name: column})
+
+
+def doubled():
+  return {k: [*v, v[4]] for k, v in broken().items()}
+
+
+def of(**where):
+  points = study_points(**where)
+  return broken(params=points.params, tokens=points.tokens, loss=points.loss)
+
+
+def two_laws():
+  """The smallest sizes do 5 % worse than the law of all others."""
+  points = study_points(sizes=41, budgets=np.geomspace(1e13, 1e16, 8))
+  small = points.params < 0.35 * optimum(LAW, Cost(), points.cost())[0]
+  loss = np.where(small, 1.05 * points.loss, points.loss)
+  return broken(params=points.params, tokens=points.tokens, loss=loss)
+
+
+def together():
+  params = np.geomspace(1e4, 1e7, 12)
+  return broken(
+    params=params, tokens=20 * params, loss=LAW.loss(params, 20 * params)
+  )
+
+
+def with_flops(factor):
+  columns = broken()
+  flops = 6 * columns["params"] * columns["tokens"]
+  flops[5] *= factor
+  return columns | {"flops": flops}
+
+
+@pytest.mark.parametrize(
+  ("columns", "message"),
+  (
+    ({"params": [1e6], "loss": [2]}, "has no column tokens"),
+    (broken(dropout=[0.1] * 28), "unknown column 'dropout'"),
+    (changed("loss", 2, -1.5), "line 4: loss is -1.5"),
+    (changed("loss", 2, "nan"), "line 4: loss is nan"),
+    (changed("tokens", 0, "inf"), "line 2: tokens is inf"),
+    (changed("params", 1, "70M"), "line 3: params is '70M'"),
+    (changed("params", 1, 0.07), "mixed units in params"),
+    (changed("tokens", 6, 2.5e13), "mixed units in tokens"),
+    (with_flops(1e-6), "mixed units"),
+    (with_flops(1e3), "mixed units"),
+    (doubled(), "the same cell"),
+    (broken(diverged=["perhaps"] * 28), "diverged is 'perhaps'"),
+    (broken(diverged=["true"] * 28), "no points are left"),
+    (of(sizes=2), "only 8 points"),
+    (of(budgets=[1e14], sizes=12), "1 budget"),
+    (of(budgets=[1e14, 1e15]), "2 budget"),
+    (of(centre=0.05), "no interior minimum: at each of 4 budgets the lowest"),
+    (of(centre=20.0), "at the smallest of the sizes"),
+    (together(), "do not vary apart"),
+    (two_laws(), "the two fits disagree about"),
+  ),
+)
+def test_bad_points_are_refused_and_nothing_is_written(
+  tmp_path, columns, message
+):
+  rows = {k: v for k, v in columns.items() if k in ("params", "tokens", "loss")}
+  others = {k: v for k, v in columns.items() if k not in rows}
+  path = tmp_path / "points.csv"
+  names = [*rows, *others]
+  body = zip(*rows.values(), *others.values(), strict=True)
+  lines = [",".join(names), *(",".join(map(str, row)) for row in body)]
+  path.write_text("\n".join(lines) + "\n")
+  with pytest.raises(UserError, match=message):
+    command.main(flags_of(path, tmp_path / "out"))
+  assert not (tmp_path / "out").exists()
+
+
+def test_points_on_one_side_are_refused_without_budgets(tmp_path):
+  # No three cells cost the same, so only the law can tell.
+  params = np.geomspace(1e3, 1e4, 12)
+  tokens = params * np.geomspace(1e4, 1e7, 12) ** np.tile([1.0, 1.1], 6)
+  path = write(tmp_path / "p.csv", params, tokens, LAW.loss(params, tokens))
+  with pytest.raises(UserError, match="one side of the minimum"):
+    fit(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  (
+    ("", "has no column params"),
+    ("params,tokens,loss\n", "has no points"),
+    ("params,tokens,loss\n1e6,1e8\n", "line 2: 2 values for 3 columns"),
+    ("params,tokens,loss,loss\n1e6,1e8,2,2\n", "has a column twice"),
+  ),
+)
+def test_files_that_hold_no_table_are_refused(tmp_path, text, message):
+  path = tmp_path / "points.csv"
+  path.write_text(text)
+  with pytest.raises(UserError, match=message):
+    fit(path, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+  ("flags", "message"),
+  (
+    (["--without", "99"], "no point on that line"),
+    (["--at", "1e8"], "PARAMS:TOKENS"),
+    (["--budgets", "lots"], "give numbers"),
+    (["--budgets=-1e9"], "has to be positive"),
+  ),
+)
+def test_wrong_flags_are_refused(tmp_path, flags, message):
+  path = write_study(tmp_path / "p.csv")
+  with pytest.raises(UserError, match=message):
+    fit(path, tmp_path / "out", *flags)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+  with pytest.raises(UserError, match="nothing.csv: No such file"):
+    fit(tmp_path / "nothing.csv", tmp_path / "out")
+
+
+def test_warm_resamples_end_where_a_full_grid_of_starts_does():
+  points = study_points(noise=0.003)
+  weights = np.random.default_rng(0).multinomial(28, np.full(28, 1 / 28))
+  kept = points[np.repeat(np.arange(28), weights)]
+  cold = huber.fit_huber(kept)
+  problem = huber.Problem(points)
+  start_RK = huber.fit_huber(points).theta_K[None]
+  warm = huber.solve(problem, start_RK, weights[None].astype(float))
+  assert warm[1][0] == pytest.approx(cold.objective, rel=1e-6)

@@ -1,0 +1,224 @@
+"""launch.sweep: plans, runs, goes on, marks what diverged, refuses the rest."""
+
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from tokens import write_tokenizer, write_tokens
+
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
+from eartalk_jax.errors import UserError
+from eartalk_jax.scaling.cells import cell_config
+from eartalk_jax.scaling.points import read_points
+from eartalk_jax.scaling.sweep_files import read_plan, write_plan, write_points
+from eartalk_jax.scaling.sweep_table import status_table
+from eartalk_jax.training.skips import Diverged
+from launch import sweep_cells, sweep_plan
+
+_CONFIG = """
+from configs import scaling
+from tokens import BINS, SHAPE
+
+def get_config():
+  c = scaling.get_config()
+  c.tokenizer, c.data.tokens = "tokenizer", "tokens"
+  c.data.frames, c.run.batch_size = 2, 8
+  model, run, sweep = c.model, c.run, c.sweep
+  model.latent_shape, model.patch = SHAPE, 1
+  model.audio.bins = BINS
+  model.controls = [
+    {"name": "pose", "kind": "continuous", "size": 3, "drop": 0.3},
+  ]
+  run.optimizer.matrices, run.optimizer.warmup_steps = "adam", 2
+  run.save_every = 4
+  run.ema_decay = 0.5
+  sweep.held_out, sweep.windows, sweep.draws = "held_out", 16, 2
+  sweep.clips = 0
+  sweep.ladder.frames_per_param = 0.033
+  sweep.ladder.least_steps = 8
+  return c
+"""
+
+
+def command(root, *arguments):
+  return python(root, "-m", "launch.sweep", *arguments)
+
+
+def python(root, *arguments):
+  here = pathlib.Path(__file__).parent
+  return subprocess.run(
+    [sys.executable, *map(str, arguments)],
+    cwd=root,
+    env=os.environ
+    | {
+      "JAX_PLATFORMS": "cpu",
+      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+      "JAX_COMPILATION_CACHE_DIR": str(here.parent / ".jax_cache"),
+      "PYTHONPATH": f"{here.parent}:{here}",
+    },
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+  root = tmp_path_factory.mktemp("sweep")
+  tokenizer = write_tokenizer(root / "tokenizer")
+  for name, frames in (("tokens", 20), ("held_out", 12)):
+    lengths, made = (frames,) * 8, tokenizer.fingerprint
+    write_tokens(root / name, lengths=lengths, tokenizer=made)
+  (root / "tiny.py").write_text(_CONFIG)
+  return root
+
+
+@pytest.fixture(scope="module")
+def planned(root):
+  """What the command printed; its plan is in root/law."""
+  flags = ["--config", "tiny.py", "--out", "law", "--budgets", "3e9,6e9"]
+  flags += ["--check", "2e10", "--device", "laptop", "--peak", "5e10"]
+  done = command(root, "plan", *flags)
+  assert done.returncode == 0, done.stderr
+  return done.stdout
+
+
+@pytest.fixture
+def inside(root, monkeypatch):
+  monkeypatch.chdir(root)
+
+
+def some_cells(sweep, directory):
+  """A sweep of the two cells of one size, planned into a new directory."""
+  cells = [cell for cell in sweep.cells if not cell.check]
+  sizes = {
+    cell.size: [c for c in cells if c.size == cell.size] for cell in cells
+  }
+  # The largest: fewest steps.
+  mates = [mates for mates in sizes.values() if len(mates) > 1][-1]
+  few = dataclasses.replace(sweep, directory=directory, cells=tuple(mates))
+  write_plan(few)
+  return few
+
+
+def test_the_plan_is_printed_and_written(root, planned):
+  sweep = read_plan(root / "law")
+  assert len(sweep.cells) == 15
+  for cell in sweep.cells:
+    assert cell.name in planned
+  for word in ("rate: ", "batch 8", "hours of 1 x laptop at 40%", "sweep run"):
+    assert word in planned
+  assert set(sweep.fingerprints) == {"tokens", "held_out", "tokenizer"}
+
+
+@pytest.mark.parametrize(
+  "arguments, message",
+  [
+    (["run", "nothing"], "nothing holds no sweep"),
+    (
+      ["plan", "--config=tiny.py", "--out=x", "--budgets=3e9,6e9"]
+      + ["--device=h10"],
+      "did you mean h100",
+    ),
+  ],
+)
+def test_wrong_use_is_one_line(root, planned, arguments, message):
+  done = command(root, *arguments)
+  assert done.returncode == 2
+  assert message in done.stderr and "Traceback" not in done.stderr
+  assert not (root / "x").exists()
+
+
+def test_a_sweep_runs_goes_on_and_gives_points(root, planned, inside):
+  few = some_cells(read_plan("law"), pathlib.Path("few"))
+  first, second = few.cells
+  done = command(root, "run", "few", "--cell", 1)  # the longer one
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert few.result(first) is None and few.result(second)["diverged"] is None
+  # A partial sweep has the points of what is done, and says what is missing.
+  [points, _, _] = read_points("few/points.csv")
+  assert list(points.params) == [second.params]
+  assert "1 of 2 cells are done" in status_table(few)
+  # The other leaves the trunk where it passed; nothing is trained twice.
+  done = command(root, "run", "few")
+  assert done.returncode == 0, done.stdout + done.stderr
+  assert "2 of 2 cells are done" in done.stdout
+  log = pathlib.Path(f"few/logs/w{first.width}.txt").read_text()
+  assert f"restoring step {first.branch}" in log
+  assert "initialising" not in log
+  results = [few.result(cell) for cell in few.cells]
+  assert len({result["fixed_set"] for result in results}) == 1
+  with open("few/points.csv") as file:
+    rows = list(csv.DictReader(file))
+  assert [float(row["loss"]) for row in rows] == [r["loss"] for r in results]
+  assert {row["group"] for row in rows} == {"few"}
+
+  # A branch has the bits of a run from scratch.
+  pathlib.Path("cell.json").write_text(
+    json.dumps(cell_config(few.config, first))
+  )
+  from_scratch = (
+    "import json; from launch.train import train;"
+    "train(json.load(open('cell.json')), 'scratch')"
+  )
+  done = python(root, "-c", from_scratch)
+  assert done.returncode == 0, done.stderr
+  _, scratch = load_ema("scratch")
+  _, branch = load_ema(few.folder(first) / "run")
+  for one, other in zip(
+    jax.tree.leaves(scratch), jax.tree.leaves(branch), strict=True
+  ):
+    np.testing.assert_array_equal(one, other)
+
+
+def test_what_diverged_is_marked_and_stays(planned, inside, monkeypatch):
+  few = some_cells(read_plan("law"), pathlib.Path("lost"))
+  first, second = few.cells
+
+  def lose(config, workdir):
+    raise Diverged("20 steps in a row were skipped")
+
+  monkeypatch.setattr(sweep_cells, "train", lose)
+  runner = sweep_cells.CellRunner(few)
+  runner.run(first)
+  assert "20 steps in a row" in few.result(first)["diverged"]
+
+  found = {"loss": 2.0, "error": 0.1, "portrait": 1.5}
+  monkeypatch.setattr(runner, "_train", lambda cell: None)
+  monkeypatch.setattr(sweep_cells, "load_ema", lambda *unused: (1, None))
+  monkeypatch.setattr(
+    sweep_cells.fixed_loss, "evaluate", lambda *unused: dict(found)
+  )
+  runner.run(second)
+  assert "above the 1.5 of who" in few.result(second)["diverged"]
+  runner.run(second)  # done: stays
+  write_points(few)
+  fitted, diverged, _ = read_points("lost/points.csv")
+  assert len(fitted) == 0 and len(diverged) == 2
+  assert "2 of them diverged" in status_table(few)
+
+
+def test_other_data_and_other_sets_are_refused_by_name(
+  root, planned, inside, tmp_path
+):
+  few = some_cells(read_plan("law"), tmp_path / "few")
+  changed = few.fingerprints | {"held_out": "0" * 64}
+  changed = dataclasses.replace(few, fingerprints=changed)
+  with pytest.raises(UserError, match="fingerprint of held_out was 0000"):
+    sweep_plan.check_data(changed)
+  sweep_plan.check_data(few)
+  for cell, name in zip(few.cells, "ab", strict=True):
+    few.folder(cell).mkdir(parents=True)
+    result = {"fixed_set": name, "diverged": None, "loss": 1.0}
+    (few.folder(cell) / "result.json").write_text(json.dumps(result))
+  with pytest.raises(UserError, match="were measured on different sets"):
+    write_points(few)
+  (tmp_path / "few" / "trunks").mkdir()
+  with pytest.raises(UserError, match="holds a sweep that has begun"):
+    write_plan(dataclasses.replace(few, cells=few.cells[:1]))
