@@ -131,3 +131,32 @@ def test_a_branch_must_begin_where_there_is_something(tmp_path):
   run = schedule("wsd", 14, start_from=f"{tmp_path}/long@10")
   with pytest.raises(UserError, match="run.optimizer.decay was 'constant'"):
     train(tmp_path / "x", run)
+
+
+class Poisoned(Batches):
+  def batch(self, step):
+    batch = super().batch(step)
+    if step == 4:
+      batch["x_BF"][0, 0] = np.nan
+    return batch
+
+
+def test_a_stop_between_two_lines_of_metrics_changes_neither(tmp_path):
+  run = run_config(log_every=4, save_every=5, diagnose_every=100, keep=3)
+
+  def lines():
+    timed = ("steps_per_second", "data_wait")
+    return [
+      {name: line[name] for name in line if name not in timed}
+      for line in read_metrics(tmp_path)
+    ]
+
+  train(tmp_path, run, batches=Poisoned())
+  whole = lines()
+  assert [line["step"] for line in whole] == [4, 8, 12]
+  assert whole[1]["skipped"] == 1, "of step 5, before the stop"
+  for later in ("10", "12"):
+    shutil.rmtree(tmp_path / "checkpoints" / later)
+  assert (tmp_path / "checkpoints" / "5").is_dir()
+  train(tmp_path, run, batches=Poisoned())
+  assert lines() == whole

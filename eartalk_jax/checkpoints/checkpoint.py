@@ -3,7 +3,9 @@
   state          step, parameters and moments
   ema            the averaged parameters alone: all that inference reads
   data           {"step": batches consumed, "fingerprint": what the run was
-                 made of, "processes": how many saved it, "mesh": {axis: size}}
+                 made of, "processes": how many saved it, "mesh": {axis: size},
+                 "window": metrics of the steps since the last line of
+                 metrics.jsonl}
   manifest.json  size and hash of every file
 
 A checkpoint is there whole or not at all: Orbax writes to a temporary name and
@@ -52,6 +54,7 @@ class Checkpoints:
   Attributes:
     source: the checkpoint to begin with, WORKDIR/checkpoints/STEP: the last
       one, else what `run.start_from` says, else None.
+    window: what `save` was given with it; empty until `restore`.
   """
 
   def __init__(self, workdir, run, fingerprint):
@@ -68,7 +71,7 @@ class Checkpoints:
         newest folder is half a copy.
     """
     self._run, self._fingerprint = run, fingerprint
-    self._failed, self._saving = 0, None
+    self._failed, self._saving, self.window = 0, None, []
     self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
     self.directory = checkpoints_of(workdir)
     make_directory(self.directory)
@@ -117,10 +120,15 @@ class Checkpoints:
         f"{_gb(need)}; free some space or choose another --workdir"
       )
 
-  def save(self, step, state):
+  def save(self, step, state, window=()):
     """Begins a save and returns once the state may change again.
 
     A save that fails is told and forgiven, as long as a later one succeeds.
+
+    Args:
+      step: number of steps done.
+      state: TrainState.
+      window: metrics of the last steps, {name: number} of each.
 
     Raises:
       UserError: `max_failed_saves` in a row failed.
@@ -131,6 +139,7 @@ class Checkpoints:
       "fingerprint": self._fingerprint,
       "processes": jax.process_count(),
       "mesh": dict(jax.sharding.get_mesh().shape),
+      "window": list(window),
     }
     items = {"state": state.replace(ema=None), "ema": state.ema, "data": data}
     try:
@@ -234,6 +243,7 @@ class Checkpoints:
     self._check_size(data)
     items = {"state": abstract.replace(ema=None), "ema": abstract.ema}
     items = load_items(self.source, items)
+    self.window = data["window"]
     return items["state"].replace(ema=items["ema"])
 
   def _check_size(self, data):

@@ -120,7 +120,8 @@ def fit(
         events.phase("step"),
       ):
         skips = SkipLog(run.guard, batches, workdir, step)
-        log = StepLog(run, writer, progress, events, skips, work)
+        window = checkpoints.window
+        log = StepLog(run, writer, progress, events, skips, work, window)
         # A program that no step of the run needs is not compiled.
         asked = diagnose if run.diagnose_every <= run.steps else None
         functions = make_step(run, loss_fn, multipliers), asked
@@ -138,7 +139,7 @@ def _save_some(run, steps, log, checkpoints, interruption):
     if last or step % run.save_every == 0:
       log.flush()
       with log.aside("checkpoint"):
-        checkpoints.save(step, state)
+        checkpoints.save(step, state, log.window)
     if last:
       break
   with log.aside("checkpoint"):

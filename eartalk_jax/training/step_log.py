@@ -17,12 +17,20 @@ ALARM, ALARM_SECONDS = 0.2, 1.0
 
 
 class StepLog:
-  """Reads the metrics of steps that are done and writes a line per window."""
+  """Reads the metrics of steps that are done and writes a line per window.
 
-  def __init__(self, run, writer, progress, events, skips, work=None):
+  Attributes:
+    window: the metrics of steps whose line is not written yet. A checkpoint
+      holds it, so that the line is the same if another process writes it.
+  """
+
+  def __init__(
+    self, run, writer, progress, events, skips, work=None, window=()
+  ):
     """Writes to a MetricWriter, an EventLog and a SkipLog; shows on a bar.
 
-    A Utilization `work` adds its rates.
+    A Utilization `work` adds its rates. `window` is that of the checkpoint
+    that the run goes on from.
     """
     self._run, self._writer, self._progress = run, writer, progress
     self.events, self._skips, self._work = events, skips, work
@@ -30,12 +38,13 @@ class StepLog:
     self._pending = collections.deque()
     self._extra = {}
     self._alarmed = False
-    self._open_window()
+    self.window = list(window)
+    self._start_clock()
 
   def begin(self):
     """Starts the clock: all is compiled."""
     self._progress.begin()
-    self._open_window()
+    self._start_clock()
 
   def push(self, step, metrics):
     """Takes the metrics of a step just dispatched; waits for the one before.
@@ -76,9 +85,8 @@ class StepLog:
       yield
     self._aside += time.monotonic() - began
 
-  def _open_window(self):
-    self._window = []
-    self._began = time.monotonic()
+  def _start_clock(self):
+    self._began, self._timed = time.monotonic(), 0
     self._wait = self._aside = 0.0
 
   def _read(self, step, metrics):
@@ -88,9 +96,10 @@ class StepLog:
       self._progress.say(warning)
     # No curves: they are infinite at first.
     del metrics["loss_limit"], metrics["grad_norm_limit"]
-    self._window.append(metrics)
+    self.window.append(metrics)
+    self._timed += 1
     seconds = max(time.monotonic() - self._began, 1e-9)
-    speed, wait = len(self._window) / seconds, self._wait / seconds
+    speed, wait = self._timed / seconds, self._wait / seconds
     rates = self._rates(seconds)
     self._progress.update(
       step,
@@ -100,23 +109,24 @@ class StepLog:
     due = step % self._run.log_every == 0 or step == self._run.steps
     if due or step in self._extra:
       extra = jax.device_get(self._extra.pop(step, {}))
-      line = _average(self._window) | {k: float(v) for k, v in extra.items()}
+      line = _average(self.window) | {k: float(v) for k, v in extra.items()}
       line |= {"steps_per_second": speed, "data_wait": wait} | rates
       self._writer.write(step, line)
       self._warn(wait)
-      self._open_window()
+      self.window = []
+      self._start_clock()
 
   def _rates(self, seconds):
     if self._work is None:
       return {}
     seconds -= self._aside
-    return self._work.rates(len(self._window), seconds, self._wait)
+    return self._work.rates(self._timed, seconds, self._wait)
 
   def _warn(self, wait):
     slow = wait > ALARM and self._wait > ALARM_SECONDS
     if slow and not self._alarmed:
       self._progress.say(
-        f"warning: {wait:.0%} of the last {len(self._window)} steps was spent "
+        f"warning: {wait:.0%} of the last {self._timed} steps was spent "
         "waiting for data; raise data.threads or use faster storage"
       )
     self._alarmed = slow
