@@ -17,6 +17,7 @@ from eartalk_jax.checkpoints.checkpoint_files import (
   is_committed,
   leftovers,
   numbered,
+  require_step,
   saved_at,
   size_of,
 )
@@ -100,9 +101,7 @@ def _chosen(directory, step):
   steps = numbered(directory)
   if step is None:
     return steps
-  if step not in steps:
-    known = ", ".join(map(str, steps))
-    raise UserError(f"there is no step {step} in {directory}; there: {known}")
+  require_step(step, steps, directory)
   return [step]
 
 

@@ -5,8 +5,9 @@ import pathlib
 
 import numpy as np
 
-from data_pipelines.shards import open_dataset
+from data_pipelines.shards import open_dataset, read_manifest
 from eartalk_jax import files
+from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import measuring as evaluation
 from eartalk_jax.evaluation import plots
@@ -17,7 +18,6 @@ from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
 from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
-from launch.runs import read_config, tokens_manifest
 
 _EPILOG = """example:
   python -m launch.evaluate --checkpoint runs/demo/talker \\
@@ -138,7 +138,8 @@ def _probe_data(args):
   if args.probe_data:
     return args.probe_data
   try:
-    directory = tokens_manifest(args.checkpoint)["source_dir"]
+    tokens = read_run(args.checkpoint)["data"]["tokens"]
+    directory = read_manifest(tokens, "tokens")["source_dir"]
   except (UserError, KeyError) as error:
     raise UserError(
       f"the data that {args.checkpoint} was trained on is not to be found "
@@ -158,7 +159,7 @@ def main(argv=None):
   use_compile_cache()
   generator = load_generator(args.checkpoint)
   held_out = open_dataset(args.data, "frames")
-  training_frames = read_config(args.checkpoint)["data"]["frames"]
+  training_frames = read_run(args.checkpoint)["data"]["frames"]
   metrics = evaluate(args, generator, held_out, training_frames)
   for name in ("tokenizer_psnr_db", "lip", "yaw", "pitch", "blink", "emotion"):
     if metrics.get(name) is not None:

@@ -74,7 +74,7 @@ def test_probe_data_is_what_the_talker_was_trained_on(tmp_path):
     directory.mkdir()
   manifest = {"kind": "tokens", "version": 1, "source_dir": str(frames)}
   (tokens / "manifest.json").write_text(json.dumps(manifest))
-  config = {"data": {"tokens": str(tokens)}}
+  config = {"data": {"tokens": str(tokens)}, "model": {}, "categories": {}}
   (tmp_path / "talker" / "config.json").write_text(json.dumps(config))
   args = arguments(tmp_path)
   assert evaluate._probe_data(args) == str(frames)

@@ -45,6 +45,13 @@ def committed_steps(directory):
   return [s for s in numbered(directory) if is_committed(directory / str(s))]
 
 
+def require_step(step, steps, directory):
+  """Raises UserError, which names `steps`, if a step is not one of them."""
+  if step not in steps:
+    known = ", ".join(map(str, steps)) or "none"
+    raise UserError(f"there is no step {step} in {directory}; there: {known}")
+
+
 def saved_at(step_directory):
   """Seconds since 1970 when it was committed, or None if it does not say."""
   path = pathlib.Path(step_directory) / "_CHECKPOINT_METADATA"

@@ -15,6 +15,7 @@ import numpy as np
 from eartalk_jax.checkpoints.checkpoint_files import (
   checkpoints_of,
   committed_steps,
+  require_step,
 )
 from eartalk_jax.config import describe, differences, from_config
 from eartalk_jax.errors import UserError
@@ -107,12 +108,7 @@ def parse_start(text):
       f"config: run.start_from is {text!r}; write it as WORKDIR@STEP"
     )
   directory, step = checkpoints_of(match[1]), int(match[2])
-  steps = committed_steps(directory)
-  if step not in steps:
-    known = ", ".join(map(str, steps)) or "none"
-    raise UserError(
-      f"run.start_from: there is no step {step} in {directory}; there: {known}"
-    )
+  require_step(step, committed_steps(directory), directory)
   return directory / str(step)
 
 

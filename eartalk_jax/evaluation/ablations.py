@@ -4,13 +4,10 @@ import math
 import pathlib
 import statistics
 
-import matplotlib
 from matplotlib import pyplot as plt
 
-from eartalk_jax import files
-from eartalk_jax.evaluation.plots import OURS, QUIET, STYLE, TRUTH
-
-matplotlib.use("Agg")
+from eartalk_jax import files, plotting
+from eartalk_jax.plotting import OURS, QUIET, STYLE, TRUTH
 
 # Figure -> (heading, decimals, whether more is better; None if neither is).
 FIGURES = {
@@ -96,13 +93,8 @@ def write_page(directory, told, rows):
     f"- {row['variant']}, seed {row['seed']}, failed: {row['failed']}"
     for row in failed
   ]
-  with (
-    plt.rc_context(STYLE),
-    files.replacing(directory / "ablations.png") as to,
-  ):
-    figure = draw(told, rows)
-    figure.savefig(to, format="png", bbox_inches="tight")
-    plt.close(figure)
+  with plt.rc_context(STYLE):
+    plotting.save(directory / "ablations.png", draw(told, rows))
   files.write_text(directory / "ablations.md", "\n".join(lines) + "\n")
 
 

@@ -21,9 +21,9 @@ import dataclasses
 import numpy as np
 from matplotlib import pyplot as plt
 
-from eartalk_jax import files
+from eartalk_jax import plotting
 from eartalk_jax.evaluation import scores
-from eartalk_jax.evaluation.plots import OURS, QUIET, STYLE, TRUTH, WRONG
+from eartalk_jax.plotting import OURS, QUIET, STYLE, TRUTH, WRONG
 
 _COLOURS = (OURS, WRONG, TRUTH, QUIET)
 
@@ -164,7 +164,7 @@ def draw(path, runs, minutes):
     runs: {name: curves}.
     minutes: length of a bin.
   """
-  with plt.rc_context(STYLE), files.replacing(path) as temporary:
+  with plt.rc_context(STYLE):
     figure, axes = plt.subplots(1, len(BANDS), figsize=(3.2 * len(BANDS), 3))
     for axis, name in zip(axes, BANDS, strict=True):
       for colour, (run, curves) in zip(_COLOURS, runs.items(), strict=False):
@@ -178,5 +178,4 @@ def draw(path, runs, minutes):
       axis.set_xlabel("minutes")
     axes[0].legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(temporary, format="png", bbox_inches="tight")
-    plt.close(figure)
+    plotting.save(path, figure)

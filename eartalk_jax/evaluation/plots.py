@@ -2,30 +2,13 @@
 
 import pathlib
 
-import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 from PIL import Image, ImageDraw, ImageFont
 
-from eartalk_jax import files
+from eartalk_jax import files, plotting
+from eartalk_jax.plotting import OURS, QUIET, STYLE, TRUTH, WRONG
 
-matplotlib.use("Agg")
-
-TRUTH, OURS, WRONG, QUIET = "#1f2933", "#0f766e", "#d97706", "#94a3b8"
-STYLE = {
-  "font.size": 10,
-  "font.family": "DejaVu Sans",
-  "axes.spines.top": False,
-  "axes.spines.right": False,
-  "axes.edgecolor": "#cbd5e1",
-  "axes.labelcolor": "#475569",
-  "xtick.color": "#475569",
-  "ytick.color": "#475569",
-  "axes.grid": True,
-  "grid.color": "#eef2f6",
-  "legend.frameon": False,
-  "figure.dpi": 110,
-}
 _FPS = 25
 _ZOOM = 2
 
@@ -35,17 +18,11 @@ def draw_all(directory, metrics, arrays):
   directory = pathlib.Path(directory)
   with plt.rc_context(STYLE):
     if "mouth_own" in arrays:
-      _save(directory / "mouths.png", mouths(arrays))
+      plotting.save(directory / "mouths.png", mouths(arrays))
     if "lip_by_tenth" in arrays and metrics.get("long_stream_frames"):
-      _save(directory / "drift.png", drift(metrics, arrays))
+      plotting.save(directory / "drift.png", drift(metrics, arrays))
   with files.replacing(directory / "strips.png") as temporary:
     strips(arrays).save(temporary, "PNG")
-
-
-def _save(path, figure):
-  with files.replacing(path) as temporary:
-    figure.savefig(temporary, format="png", bbox_inches="tight")
-  plt.close(figure)
 
 
 def mouths(arrays, clips=3):

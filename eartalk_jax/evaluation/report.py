@@ -3,11 +3,9 @@
 import base64
 import dataclasses
 import html
-import io
 import json
 
-from matplotlib import pyplot as plt
-
+from eartalk_jax import plotting
 from eartalk_jax.counting import clock
 from eartalk_jax.evaluation.report_parts import (
   image,
@@ -182,10 +180,7 @@ def _curves(curves):
   for name, lines in curves.items():
     figure = draw_curves(lines, name)
     if figure is not None:
-      buffer = io.BytesIO()
-      figure.savefig(buffer, format="png", bbox_inches="tight")
-      plt.close(figure)
-      images.append(image(buffer.getvalue(), f"curves of the {name}"))
+      images.append(image(plotting.png(figure), f"curves of the {name}"))
   return "".join(images)
 
 

@@ -10,6 +10,7 @@ from eartalk_jax.checkpoints.checkpoint_files import (
   checkpoints_of,
   committed_steps,
   refuse_incomplete,
+  require_step,
 )
 from eartalk_jax.checkpoints.checkpoint_reading import open_arrays
 from eartalk_jax.checkpoints.resumption import read_run
@@ -85,9 +86,7 @@ def choose_checkpoint(workdir, step=None):
   if not steps:
     raise UserError(f"there is no checkpoint in {directory}; train first")
   step = steps[-1] if step is None else step
-  if step not in steps:
-    known = ", ".join(map(str, steps))
-    raise UserError(f"there is no step {step} in {directory}; there: {known}")
+  require_step(step, steps, directory)
   return directory / str(step)
 
 

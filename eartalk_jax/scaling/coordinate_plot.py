@@ -1,14 +1,11 @@
 """The coordinate check as a picture: sizes of activations against width."""
 
-import matplotlib
 from matplotlib import pyplot as plt
 from matplotlib import ticker
 
-from eartalk_jax import files
-from eartalk_jax.evaluation.plots import STYLE
+from eartalk_jax import plotting
+from eartalk_jax.plotting import STYLE
 from eartalk_jax.scaling.coordinates import FLAT, KINDS, TITLES, slope
-
-matplotlib.use("Agg")
 
 
 def draw(found, widths, judged, path):
@@ -21,10 +18,7 @@ def draw(found, widths, judged, path):
     path: of the file.
   """
   with plt.rc_context(STYLE):
-    figure = picture(found, widths, judged)
-    with files.replacing(path) as temporary:
-      figure.savefig(temporary, format="png", bbox_inches="tight")
-    plt.close(figure)
+    plotting.save(path, picture(found, widths, judged))
 
 
 def picture(found, widths, judged):

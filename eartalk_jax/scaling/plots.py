@@ -1,20 +1,17 @@
 """The pictures of a fitted law, as PNG bytes."""
 
-import io
-
-import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib import ticker
 from scipy import stats
 
-from eartalk_jax.evaluation.plots import OURS, QUIET, STYLE, TRUTH, WRONG
+from eartalk_jax import plotting
+from eartalk_jax.plotting import OURS, QUIET, STYLE, TRUTH, WRONG
 from eartalk_jax.scaling.bootstrap import interval
 from eartalk_jax.scaling.fitting import LEVEL, RUN_LEVEL
 from eartalk_jax.scaling.isoflop import FEWEST, vertex_line
 from eartalk_jax.scaling.law import best_loss, optimum
 from eartalk_jax.scaling.sweep_reading import SAMPLES
-
-matplotlib.use("Agg")
 
 _STEPS = 60
 
@@ -29,18 +26,11 @@ def draw_all(study, budgets, runs):
   """
   with plt.rc_context(STYLE):
     return {
-      "isoflop": _png(isoflop(study)),
-      "fit": _png(fit(study)),
-      "allocation": _png(allocation(study, budgets)),
-      "frontier": _png(frontier(study, budgets, runs)),
+      "isoflop": plotting.png(isoflop(study)),
+      "fit": plotting.png(fit(study)),
+      "allocation": plotting.png(allocation(study, budgets)),
+      "frontier": plotting.png(frontier(study, budgets, runs)),
     }
-
-
-def _png(figure):
-  buffer = io.BytesIO()
-  figure.savefig(buffer, format="png", bbox_inches="tight")
-  plt.close(figure)
-  return buffer.getvalue()
 
 
 def isoflop(study):
@@ -79,14 +69,12 @@ def isoflop(study):
 
 def _plain_losses(axis):
   """Labels of a logarithmic axis that spans less than a decade or two."""
-  axis.yaxis.set_major_locator(
-    matplotlib.ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7))
-  )
+  axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
   axis.yaxis.set_major_formatter("{x:g}")
   axis.yaxis.set_minor_formatter("")
   low, high = axis.get_ylim()
   if high / low < 2.5:
-    axis.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(6))
+    axis.yaxis.set_major_locator(ticker.MaxNLocator(6))
 
 
 def _logarithmic(axis, x, y):
@@ -228,7 +216,7 @@ def quality(rows):
       axis.set_xlabel("loss")
       axis.set_ylabel(SAMPLES[name])
     figure.tight_layout()
-    return _png(figure)
+    return plotting.png(figure)
 
 
 def _columns(laws):

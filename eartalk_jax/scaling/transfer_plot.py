@@ -1,15 +1,12 @@
 """Loss against learning rate, a curve for each width, two parametrisations."""
 
-import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 
-from eartalk_jax import files
-from eartalk_jax.evaluation.plots import STYLE
+from eartalk_jax import plotting
+from eartalk_jax.plotting import STYLE
 from eartalk_jax.scaling.coordinates import KINDS, TITLES
 from eartalk_jax.scaling.transfer import optimum
-
-matplotlib.use("Agg")
 
 # How far above the lowest loss the picture goes, in spans of the optima.
 _ABOVE = 6
@@ -18,10 +15,7 @@ _ABOVE = 6
 def draw(widths, rates, losses, path):
   """Draws losses {kind: [widths, rates]} as a PNG file."""
   with plt.rc_context(STYLE):
-    figure = picture(widths, rates, losses)
-    with files.replacing(path) as temporary:
-      figure.savefig(temporary, format="png", bbox_inches="tight")
-    plt.close(figure)
+    plotting.save(path, picture(widths, rates, losses))
 
 
 def picture(widths, rates, losses):

@@ -3,7 +3,7 @@
 import numpy as np
 from matplotlib import pyplot as plt
 
-from eartalk_jax.evaluation.plots import OURS, QUIET, STYLE, TRUTH, WRONG
+from eartalk_jax.plotting import OURS, QUIET, STYLE, TRUTH, WRONG
 
 _COLOURS = (OURS, WRONG, TRUTH, "#7c3aed", "#be123c", QUIET)
 

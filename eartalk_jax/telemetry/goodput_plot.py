@@ -1,13 +1,10 @@
 """A run's time as a picture: what it was spent on, and the steps it made."""
 
-import matplotlib
 import numpy as np
 from matplotlib import pyplot as plt
 
-from eartalk_jax import files
-from eartalk_jax.evaluation.plots import STYLE
-
-matplotlib.use("Agg")
+from eartalk_jax import plotting
+from eartalk_jax.plotting import STYLE
 
 _COLOURS = {
   "step": "#0f766e",
@@ -31,10 +28,7 @@ _BINS = 400
 def draw(found, path):
   """Draws a Goodput as a PNG file: shares over time, and steps below."""
   with plt.rc_context(STYLE):
-    figure = picture(found)
-    with files.replacing(path) as temporary:
-      figure.savefig(temporary, format="png", bbox_inches="tight")
-    plt.close(figure)
+    plotting.save(path, picture(found))
 
 
 def picture(found):
