@@ -1,5 +1,6 @@
 """The ahead-of-time proof, for machines that are not here."""
 
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -64,6 +65,8 @@ def test_a_small_model_is_proven_to_fit_a_small_tpu(tmp_path):
   assert proof["devices"] == 4 and proof["fits"]
   assert 0 < proof["hbm_peak_gib"] < proof["hbm_limit_gib"] == 16
   assert 0 < proof["params_per_device"] <= proof["params"]
+  libtpu = importlib.metadata.version("libtpu")
+  assert any(f"libtpu {libtpu} " in line for line in proof["assumptions"])
   # Gradients of all parameters, float32: twice 3/4 of them round the ring.
   (reduced,) = proof["collectives"]
   assert (reduced["kind"], reduced["axes"]) == ("all-reduce", "data")

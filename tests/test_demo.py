@@ -158,10 +158,10 @@ def test_the_controls_of_the_demo_are_valid_and_change_midway():
 
 def test_the_summary_shows_every_target_and_where_to_look(tmp_path):
   metrics = {"lip": 0.85, "yaw": 0.5, "wall_seconds": 600, "lip_ceiling": 0.97}
-  metrics |= {"lip_copy_baseline": 0.0}
+  metrics |= {"lip_copy_baseline": 0.0, "lip_wrong_audio_own_ceiling": 0.19}
   text = demo.summary(tmp_path, metrics)
   (lip,) = [line for line in text.splitlines() if "own speech" in line]
   assert lip.split()[-3:] == ["0.80", "0.85", "pass"]
   assert "FAIL" in text
-  assert "0.97 on real video" in text
+  assert "0.97 on real video" in text and "agree by 0.19" in text
   assert str(tmp_path / "report.html") in text

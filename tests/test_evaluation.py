@@ -25,6 +25,9 @@ def test_a_perfect_generator_scores_the_ceiling():
     assert metrics[name] == pytest.approx(metrics[f"{name}_ceiling"], abs=1e-6)
     assert metrics[name] > 0.999
   assert abs(metrics["lip_wrong_audio_own"]) < 0.2
+  assert metrics["lip_wrong_audio_own"] == pytest.approx(
+    metrics["lip_wrong_audio_own_ceiling"], abs=2e-3
+  )
   assert metrics["lip_wrong_audio_driving"] > 0.999
   assert metrics["own_portrait_nearest"] == 1
   assert metrics["motion_ratio"] == pytest.approx(1)

@@ -1,5 +1,7 @@
 """What the proof says: a table for people, a dictionary for programs."""
 
+import importlib.metadata
+
 from eartalk_jax.aot import roofline as rooflines
 from eartalk_jax.scaling.flops import sampling_flops, training_flops
 
@@ -234,6 +236,12 @@ def assumptions(topology):
       "compiled by XLA's CPU backend on simulated devices: collectives are "
       f"those of the partitioner, but memory, fusion and bytes moved of "
       f"{chip.name} will be others"
+    )
+  else:
+    libtpu, jax = map(importlib.metadata.version, ("libtpu", "jax"))
+    lines.append(
+      f"compiled by libtpu {libtpu} for jax {jax}; another version can plan "
+      "memory otherwise (ear_1b: 101 GiB by libtpu 0.0.42, 73 by 0.0.52)"
     )
   return lines
 

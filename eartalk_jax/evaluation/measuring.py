@@ -198,15 +198,22 @@ def _lip(read, truth_TK):
 
 
 def _wrong_audio_figures(clips, reading):
-  """Lip figures against the own truth and the driving clip's truth."""
-  own, driving = [], []
+  """Lip figures against the own truth and the driving clip's truth.
+
+  Two people who speak are both quiet before and after: the ceiling of `own` is
+  what their true mouths have in common.
+  """
+  own, driving, common = [], [], []
   pairs = rollouts.wrong_audio_pairs(clips)
   for read, (clip, driver) in zip(reading, pairs, strict=True):
     if "mouth" in clip.tracks and "mouth" in driver.tracks:
       own.append(_lip(read, clip.tracks["mouth"]))
       driving.append(_lip(read, driver.tracks["mouth"]))
+      spoken = {"mouth": driver.tracks["mouth"][: len(read["mouth"])]}
+      common.append(_lip(spoken, clip.tracks["mouth"]))
   return {
     "lip_wrong_audio_own": scores.mean_over_clips(own)[0],
+    "lip_wrong_audio_own_ceiling": scores.mean_over_clips(common)[0],
     "lip_wrong_audio_driving": scores.mean_over_clips(driving)[0],
   }
 
