@@ -144,6 +144,7 @@ def test_speed_up_between_two_recipes(tmp_path):
   )
   found = fit(path, tmp_path / "out")
   assert found["group"] == "plain"
+  assert found["fitted"] == found["groups"]["better"]["fitted"] == len(params)
   assert found["groups"]["better"]["B"] == pytest.approx(better.B, rel=1e-4)
   for row in found["speed_up"]:
     assert row["group"] == "better"

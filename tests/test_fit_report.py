@@ -180,7 +180,7 @@ def test_every_recipe_has_its_own_sections(tmp_path):
   (tmp_path / "points.csv").write_text("\n".join(lines) + "\n")
   _, text = fit(tmp_path)
   page = Page(text)
-  assert "Constants" in page.headlines
+  assert "Constants (plain)" in page.headlines
   assert "Speed-up" in page.headlines
   assert "Constants (&lt;better&gt;)" in text
   assert len(page.pictures) == 8

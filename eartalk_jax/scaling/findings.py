@@ -46,6 +46,7 @@ def _of_study(study, budgets, runs):
   shown = report_budgets(study, budgets)
   cost = study.cost
   return robust | {
+    "fitted": len(study.points),
     "varpro": projected,
     "interval": LEVEL,
     "run_interval": RUN_LEVEL,

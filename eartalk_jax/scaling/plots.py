@@ -79,6 +79,11 @@ def _plain_losses(axis):
 
 def _logarithmic(axis, x, y):
   axis.set_xscale("log")
+  # 2 and 5 get labels where the axis spans less than 1.8 decades.
+  axis.xaxis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
+  axis.xaxis.set_minor_formatter(
+    ticker.LogFormatterSciNotation(minor_thresholds=(1.8, 1.8))
+  )
   axis.set_xlabel(x)
   axis.set_ylabel(y)
 

@@ -42,7 +42,8 @@ def build_report(told):
   """The whole page as text."""
   found = told.found
   parts = [_summary(told), section("Warnings", _warnings(found))]
-  parts += _recipe(found, told.images[found["group"]], "")
+  name = f" ({found['group']})" if found["groups"] else ""
+  parts += _recipe(found, told.images[found["group"]], name)
   for group, other in found["groups"].items():
     parts.append(section(f"Warnings: {group}", _warnings(other)))
     parts += _recipe(other, told.images[group], f" ({group})")
@@ -64,9 +65,9 @@ def build_report(told):
 def _summary(told):
   found = told.found
   last = found["optimum"][-1]
-  counted = found["points"]
+  recipe = f" of {found['group']}" if found["groups"] else ""
   figures = [
-    ("points fitted", str(counted["fitted"])),
+    (f"points fitted{html.escape(recipe)}", str(found["fitted"])),
     ("alpha", f"{found['alpha']:.3f}"),
     ("beta", f"{found['beta']:.3f}"),
     ("E", f"{found['E']:.4g}"),

@@ -9,23 +9,19 @@ from eartalk_jax.scaling.law import NAMES
 def print_summary(found):
   """Prints what a person wants to know of fit.json at once."""
   console = Console(highlight=False, soft_wrap=True)
-  table = Table("constant", box=None, pad_edge=False)
-  for name in ("robust fit", "interval", "variable projection", "interval"):
-    table.add_column(name, justify="right")
-  for name in (*NAMES, "a", "b"):
-    row = [name]
-    for fit in (found, found["varpro"]):
-      low, high = fit[f"{name}_low"], fit[f"{name}_high"]
-      row += [f"{fit[name]:.5g}", f"{low:.4g} - {high:.4g}"]
-    table.add_row(*row)
-  console.print(table)
-  console.print(
-    f"\n{found['points']['fitted']} points; objective "
-    f"{found['objective']:.8g}, "
-    f"{'converged' if found['converged'] else 'NOT CONVERGED'}; FLOPs from "
-    f"{found['cost']['source']}\n"
-  )
-  table = Table("FLOPs", box=None, pad_edge=False)
+  recipes = {"": found}
+  if found["groups"]:
+    recipes = {found["group"]: found} | found["groups"]
+    recipes = {f"{group}: ": fit for group, fit in recipes.items()}
+  for recipe, fit in recipes.items():
+    console.print(_constants(fit))
+    console.print(
+      f"\n{recipe}{fit['fitted']} points; objective {fit['objective']:.8g}, "
+      f"{'converged' if fit['converged'] else 'NOT CONVERGED'}; FLOPs from "
+      f"{fit['cost']['source']}\n"
+    )
+  first = f"FLOPs, {found['group']}" if found["groups"] else "FLOPs"
+  table = Table(first, box=None, pad_edge=False)
   for name in ("params", "tokens", "tokens/param", "loss", "one run, 90 %"):
     table.add_column(name, justify="right")
   for best in found["optimum"]:
@@ -39,8 +35,22 @@ def print_summary(found):
     *_cross_checks(found),
   ):
     console.print(line)
-  for warning in found["warnings"]:
-    console.print(f"warning: {warning}")
+  for recipe, fit in recipes.items():
+    for warning in fit["warnings"]:
+      console.print(f"warning: {recipe}{warning}")
+
+
+def _constants(found):
+  table = Table("constant", box=None, pad_edge=False)
+  for name in ("robust fit", "interval", "variable projection", "interval"):
+    table.add_column(name, justify="right")
+  for name in (*NAMES, "a", "b"):
+    row = [name]
+    for fit in (found, found["varpro"]):
+      low, high = fit[f"{name}_low"], fit[f"{name}_high"]
+      row += [f"{fit[name]:.5g}", f"{low:.4g} - {high:.4g}"]
+    table.add_row(*row)
+  return table
 
 
 def _measured(found):
