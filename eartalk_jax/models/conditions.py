@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.hearing import Hearing
+from eartalk_jax.models.products import Dense
 
 
 class Conditions(nn.Module):
@@ -43,10 +44,8 @@ class Conditions(nn.Module):
       value = signal["value"]
       if control.kind == "categorical":
         value = jax.nn.one_hot(value[..., 0].astype(jnp.int32), control.size)
-      hidden = nn.Dense(cfg.width, dtype=dtype, name=f"{control.name}_in")(
-        value
-      )
-      hidden = nn.Dense(cfg.width, dtype=dtype, name=f"{control.name}_out")(
+      hidden = Dense(cfg.width, dtype=dtype, name=f"{control.name}_in")(value)
+      hidden = Dense(cfg.width, dtype=dtype, name=f"{control.name}_out")(
         nn.gelu(hidden)
       )
       tokens.append(hidden[..., None, :])

@@ -15,6 +15,7 @@ from eartalk_jax.models.config import FlowHeadConfig
 from eartalk_jax.models.head_layer import HeadLayer
 from eartalk_jax.models.layers import lift, norm, sinusoids
 from eartalk_jax.models.placement import ALONE, Placement, layer_class
+from eartalk_jax.models.products import Dense
 
 
 class FlowHead(nn.Module):
@@ -43,17 +44,17 @@ class FlowHead(nn.Module):
       "position", nn.initializers.normal(0.5), (1, n, cfg.width)
     ).astype(dtype)
     time = sinusoids(time, cfg.width)
-    time = nn.Dense(cfg.width, dtype=dtype, name="time_in")(time)
-    time = nn.Dense(cfg.width, dtype=dtype, name="time_out")(nn.silu(time))
-    h = nn.Dense(cfg.width, dtype=dtype, name="h_in")(h)
+    time = Dense(cfg.width, dtype=dtype, name="time_in")(time)
+    time = Dense(cfg.width, dtype=dtype, name="time_out")(nn.silu(time))
+    h = Dense(cfg.width, dtype=dtype, name="h_in")(h)
     condition = h + time[..., None, :]
-    x = nn.Dense(cfg.width, dtype=dtype, name="token_in")(noisy)
+    x = Dense(cfg.width, dtype=dtype, name="token_in")(noisy)
     x = x + lift(position_1NE, x.ndim) + h
     layer = layer_class(HeadLayer, self.placement, self.remat)
     for index in range(cfg.depth):
       x = layer(cfg, dtype, name=f"layers_{index}")(x, condition)
     zeros = nn.initializers.zeros_init()
-    out = nn.Dense(
+    out = Dense(
       self.token_width, dtype=dtype, kernel_init=zeros, name="token_out"
     )
     return guess + out(norm()(x)).astype(jnp.float32)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.layers import lift
+from eartalk_jax.models.products import Dense
 
 CONVOLUTIONS = 2
 TAPS = 3
@@ -64,8 +65,8 @@ class Hearing(nn.Module):
     for index in range(CONVOLUTIONS):
       convolution = Convolution(cfg.width, cfg.dtype, name=f"conv_{index}")
       heard = nn.gelu(convolution(heard))
-    mix = nn.Dense(cfg.width, dtype=cfg.dtype, name="mix")
+    mix = Dense(cfg.width, dtype=cfg.dtype, name="mix")
     heard = nn.gelu(mix(heard.reshape(*lead, -1)))
     tokens = cfg.audio.tokens
-    out = nn.Dense(tokens * cfg.width, dtype=cfg.dtype, name="tokens")
+    out = Dense(tokens * cfg.width, dtype=cfg.dtype, name="tokens")
     return out(heard).reshape(*lead, tokens, cfg.width)

@@ -7,6 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from eartalk_jax.models.products import Dense, DenseGeneral
+
 MLP_RATIO = 4
 NORM_EPSILON = 1e-6
 # Of the fastest of the sinusoids, in radians per unit.
@@ -48,8 +50,8 @@ class Mlp(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    up = nn.Dense(MLP_RATIO * self.width, dtype=self.dtype, name="up")(x)
-    return nn.Dense(self.width, dtype=self.dtype, name="down")(nn.gelu(up))
+    up = Dense(MLP_RATIO * self.width, dtype=self.dtype, name="up")(x)
+    return Dense(self.width, dtype=self.dtype, name="down")(nn.gelu(up))
 
 
 class Modulation(nn.Module):
@@ -66,8 +68,8 @@ class Modulation(nn.Module):
 
   @nn.compact
   def __call__(self, condition):
-    condition = nn.Dense(self.rank, dtype=self.dtype, name="reduce")(condition)
-    out = nn.Dense(
+    condition = Dense(self.rank, dtype=self.dtype, name="reduce")(condition)
+    out = Dense(
       self.count * self.width,
       dtype=self.dtype,
       kernel_init=nn.initializers.zeros_init(),
@@ -87,7 +89,7 @@ class Heads(nn.Module):
   def __call__(self, x):
     def project(name):
       shape = (self.heads, self.head_width)
-      return nn.DenseGeneral(shape, dtype=self.dtype, name=name)(x)
+      return DenseGeneral(shape, dtype=self.dtype, name=name)(x)
 
     return project("query"), project("key"), project("value")
 
@@ -100,6 +102,6 @@ class MergeHeads(nn.Module):
 
   @nn.compact
   def __call__(self, x):
-    return nn.DenseGeneral(
+    return DenseGeneral(
       self.width, axis=(-2, -1), dtype=self.dtype, name="out"
     )(x)

@@ -28,6 +28,7 @@ from eartalk_jax.models.layers import (
   sinusoids,
 )
 from eartalk_jax.models.placement import ALONE, Placement, layer_class
+from eartalk_jax.models.products import Dense
 
 
 class DenoiserLayer(nn.Module):
@@ -44,8 +45,8 @@ class DenoiserLayer(nn.Module):
     )
     shift, scale, gate = modulation(condition)
     y = modulate(norm()(x), shift, scale)
-    y = nn.silu(nn.Dense(width, dtype=self.dtype, name="up")(y))
-    return x + gate * nn.Dense(width, dtype=self.dtype, name="down")(y)
+    y = nn.silu(Dense(width, dtype=self.dtype, name="up")(y))
+    return x + gate * Dense(width, dtype=self.dtype, name="down")(y)
 
 
 class Denoiser(nn.Module):
@@ -62,15 +63,15 @@ class Denoiser(nn.Module):
     cfg, dtype = self.cfg, self.dtype
     width = cfg.denoiser_width
     time = sinusoids(time, width)
-    time = nn.Dense(width, dtype=dtype, name="time_in")(time)
-    time = nn.Dense(width, dtype=dtype, name="time_out")(nn.silu(time))
-    context = nn.Dense(width, dtype=dtype, name="context_in")(context)
-    x = nn.Dense(width, dtype=dtype, name="token_in")(noisy)
+    time = Dense(width, dtype=dtype, name="time_in")(time)
+    time = Dense(width, dtype=dtype, name="time_out")(nn.silu(time))
+    context = Dense(width, dtype=dtype, name="context_in")(context)
+    x = Dense(width, dtype=dtype, name="token_in")(noisy)
     layer = layer_class(DenoiserLayer, self.placement, self.remat)
     for index in range(cfg.denoiser_depth):
       x = layer(cfg, dtype, name=f"layers_{index}")(x, time + context)
     zeros = nn.initializers.zeros_init()
-    out = nn.Dense(
+    out = Dense(
       self.token_width, dtype=dtype, kernel_init=zeros, name="token_out"
     )
     return out(norm()(x)).astype(jnp.float32)
@@ -94,8 +95,8 @@ class MaskedHead(nn.Module):
     self.unknown_11E = self.param(
       "unknown", nn.initializers.normal(0.02), (1, 1, cfg.width)
     )
-    self.token_in = nn.Dense(cfg.width, dtype=dtype)
-    self.h_in = nn.Dense(cfg.width, dtype=dtype)
+    self.token_in = Dense(cfg.width, dtype=dtype)
+    self.h_in = Dense(cfg.width, dtype=dtype)
     layer = layer_class(HeadLayer, self.placement, self.remat)
     self.layers = [layer(cfg, dtype) for _ in range(cfg.depth)]
     self.last_norm = norm()

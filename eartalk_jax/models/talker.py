@@ -22,6 +22,7 @@ from eartalk_jax.models.flow_head import FlowHead
 from eartalk_jax.models.layers import lift, norm, sinusoids
 from eartalk_jax.models.masked_head import MaskedHead
 from eartalk_jax.models.placement import ALONE, Placement
+from eartalk_jax.models.products import Dense
 
 # How many patterns over the frame the conditions can weigh directly.
 PATTERNS = 64
@@ -67,16 +68,16 @@ class Talker(nn.Module):
     self.start_ND = self.param("start", small, frame_shape)
     self.sink_type_D = self.param("sink_type", small, (cfg.width,))
     self.conditions = Conditions(cfg)
-    self.frame_in = nn.Dense(cfg.width, dtype=dtype)
+    self.frame_in = Dense(cfg.width, dtype=dtype)
     # The portrait's token beside the frame's own: what is learned is a change.
-    self.beside = nn.Dense(cfg.width, dtype=dtype)
-    self.level_in = nn.Dense(cfg.width, dtype=dtype)
+    self.beside = Dense(cfg.width, dtype=dtype)
+    self.level_in = Dense(cfg.width, dtype=dtype)
     zeros = nn.initializers.zeros_init()
-    self.trust = nn.Dense(cfg.token_width, kernel_init=zeros)
-    self.guess = nn.Dense(cfg.token_width, use_bias=False, kernel_init=zeros)
+    self.trust = Dense(cfg.token_width, kernel_init=zeros)
+    self.guess = Dense(cfg.token_width, use_bias=False, kernel_init=zeros)
     self.backbone = Backbone(cfg, self.placement)
     self.last_norm = norm()
-    self.direct = nn.Dense(PATTERNS, dtype=dtype)
+    self.direct = Dense(PATTERNS, dtype=dtype)
     self.patterns_RND = self.param(
       "patterns", nn.initializers.normal(), (PATTERNS, *frame_shape)
     )
