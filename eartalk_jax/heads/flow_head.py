@@ -7,11 +7,13 @@ from eartalk_jax import flow
 
 def loss(cfg, use, target_BTNc, features, key, uniform=None):
   """See `heads`."""
-  # All draws read the same features.
-  features = jax.tree.map(lambda x: x[None], features)
 
   def denoise(noisy_RBTNc, time_RBT):
-    return use("__call__", noisy_RBTNc, time_RBT, features)
+    if cfg.draws == 1:  # an axis of length 1 is slow on CPUs: see `sfa_banded`
+      return use("__call__", noisy_RBTNc[0], time_RBT[0], features)[None]
+    # All draws read the same features.
+    shared = jax.tree.map(lambda x: x[None], features)
+    return use("__call__", noisy_RBTNc, time_RBT, shared)
 
   return flow.loss(denoise, target_BTNc, key, cfg.draws, cfg.shift, uniform)
 

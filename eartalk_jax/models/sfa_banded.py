@@ -128,8 +128,12 @@ def banded(
   sink_BGHQJ, band_BGHQR, total_BGHQ = _exponentials(sink_BGHQJ, band_BGHQR)
   out_BGQHK = jnp.einsum("BGHQJ,BJHK->BGQHK", sink_BGHQJ, sink_v_BJHK)
   out_BGQHK += jnp.einsum("BGHQR,BGRHK->BGQHK", band_BGHQR, values_BGRHK)
-  out_BGQHK /= jnp.swapaxes(total_BGHQ, 2, 3)[..., None].astype(q_BTPHK.dtype)
-  return out_BGQHK.reshape(b, g * window, tokens, h, k)[:, :t]
+  # Fewer axes first: XLA's CPU backend sums slowly over products of arrays of
+  # five axes if one has length 1, as this division's gradient does.
+  total_BQH = jnp.swapaxes(total_BGHQ, 2, 3).reshape(b, -1, h)
+  out_BQHK = out_BGQHK.reshape(b, -1, h, k)
+  out_BQHK /= total_BQH[..., None].astype(q_BTPHK.dtype)
+  return out_BQHK.reshape(b, g * window, tokens, h, k)[:, :t]
 
 
 def _exponentials(first, second):
