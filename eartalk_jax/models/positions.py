@@ -11,6 +11,7 @@ cyclic (EARTalking, arXiv 2603.20307): block i sits at i mod (W + 1), the sink
 Dimension key: B batch, W window.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -57,9 +58,10 @@ def rotate(x, position):
   """
   half = x.shape[-1] // 2
   rates = np.asarray(ROTARY_BASE ** (-np.arange(half) / half), np.float32)
-  angle = jnp.multiply.outer(jnp.asarray(position, jnp.float32), rates)
+  xp = jnp if isinstance(position, jax.Array) else np
+  angle = xp.multiply.outer(xp.asarray(position, np.float32), rates)
   angle = angle.reshape((1,) * (x.ndim - angle.ndim) + angle.shape)
-  cos, sin = jnp.cos(angle), jnp.sin(angle)
+  cos, sin = xp.cos(angle), xp.sin(angle)
   first, second = jnp.split(x.astype(jnp.float32), 2, axis=-1)
   rotated = (first * cos - second * sin, first * sin + second * cos)
   return jnp.concatenate(rotated, axis=-1).astype(x.dtype)

@@ -12,6 +12,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from eartalk_jax.models.positions import rotate
 from eartalk_jax.models.sfa import MASKED, visible
@@ -23,7 +24,7 @@ def _chunk_blocks(window, alone):
   Counted from the start of the chunk before, so positions stay small however
   long the clip is. A chunk that is alone has none before: S is W, else 2W.
   """
-  return jnp.arange(window if alone else 0, 2 * window)
+  return np.arange(window if alone else 0, 2 * window)
 
 
 def _chunk_keys(x_BGWPHK, before_BVNHK, m):
@@ -66,9 +67,9 @@ def _chunk_mask(chunks, block_S, begins, window, n, m, tokens):
 
 
 def _chunk_places(chunks, block_S, band, first_B):
-  """Positions of `_chunk_blocks`, broadcastable to [B G S].
+  """Positions of blocks of every chunk, broadcastable to [B G S].
 
-  Relative ones are the same in every chunk.
+  Relative ones are the same in every chunk, and known before the program runs.
   """
   if band.positions == "relative":
     return block_S[None, None]
@@ -105,12 +106,10 @@ def banded(
   if before is not None:
     before_k, before_v, begins = before.k_BVNHK, before.v_BVNHK, ~before.exists
   block_S = _chunk_blocks(window, alone=g == 1 and before is None)
-  place_BGS = _chunk_places(g, block_S, band, first_B)
-  place_BGW = place_BGS[..., -window:]
-  place_BGR = jnp.concatenate(
-    [jnp.repeat(place_BGS, n, axis=-1), jnp.repeat(place_BGW, m, axis=-1)],
-    axis=-1,
-  )
+  block_W = block_S[-window:]
+  block_R = np.concatenate([np.repeat(block_S, n), np.repeat(block_W, m)])
+  place_BGR = _chunk_places(g, block_R, band, first_B)
+  place_BGW = _chunk_places(g, block_W, band, first_B)
   keys_BGRHK = rotate(_chunk_keys(k_BGWPHK, before_k, m), place_BGR[..., None])
   values_BGRHK = _chunk_keys(v_BGWPHK, before_v, m)
   turned_BGWPHK = rotate(q_BGWPHK, place_BGW[..., None, None])
