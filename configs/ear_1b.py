@@ -23,8 +23,8 @@ def get_config():
   model.width, model.depth, model.heads = 2048, 14, 16
   model.head.width, model.head.depth, model.head.heads = 2048, 4, 16
   model.remat = False
-  c.data.frames = 48
-  run.batch_size, run.accumulate = 320, 5
+  c.data.frames = 40
+  run.batch_size, run.accumulate = 384, 6
   run.optimizer.peak_lr = 2e-4
   run.mesh.fsdp = 4
   return c

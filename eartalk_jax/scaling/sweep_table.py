@@ -55,6 +55,7 @@ def _notes(sweep):
 def status_table(sweep):
   """Text: what became of each cell so far."""
   found, lines = sweep.results(), []
+  width = max(len(cell.name) for cell in sweep.cells)
   for number, cell in enumerate(sweep.cells):
     result = found.get(cell)
     if result is None:
@@ -68,7 +69,7 @@ def status_table(sweep):
         for name, value in (result["samples"] or {}).items()
         if name in ("lip", "own_portrait_nearest") and value is not None
       )
-    lines.append(f"{number:6d}  {cell.name:<19}{told}")
+    lines.append(f"{number:6d}  {cell.name:<{width}}  {told}")
   diverged = sum(r["diverged"] is not None for r in found.values())
   lines += [
     "",
