@@ -9,8 +9,9 @@
 first command estimates 85.5 of 95 GiB on each chip and 2.4 s a step: 58 % MFU,
 bound by compute, if every operation reached the chip's peak; nobody has run it
 there. That is by the libtpu of jax 0.10.2; if another one plans more memory,
-model.remat=True needs 17 GiB and 2.9 s (with 48 frames). Window, size and frame rate are the paper's; widths are ours, multiples
-of the 128 lanes of a TPU. The rate has been scaled by eye from base.py.
+model.remat=True needs 17 GiB and 2.9 s (with 48 frames). Window, size and frame
+rate are the paper's; widths are ours, multiples of the 128 lanes of a TPU. The
+rate has been scaled by eye from base.py.
 """
 
 from configs import base

@@ -2,7 +2,14 @@
 
 import numpy as np
 import pytest
-from scaling_points import CHINCHILLA, LAW, chinchilla, ladder, study_points
+from scaling_points import (
+  BUDGETS,
+  CHINCHILLA,
+  LAW,
+  chinchilla,
+  ladder,
+  study_points,
+)
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.scaling import huber
@@ -156,6 +163,25 @@ def test_leaving_the_largest_budget_out_predicts_it(tmp_path):
   rows = fit(path, tmp_path / "out")["leave_one_budget_out"]
   assert [row["beyond"] for row in rows] == [False, False, False, True]
   assert 0.0005 < rows[-1]["error"] < 0.01
+
+
+@pytest.mark.parametrize("bend", [-0.04, 0.0, 0.04])
+def test_a_law_that_bends_is_told_before_it_is_believed(tmp_path, bend):
+  points = study_points(noise=0.002)
+  # -1 at the smallest budget, 1 at the largest.
+  place = np.log(points.cost() / np.sqrt(BUDGETS[0] * BUDGETS[-1]))
+  place /= place.max()
+  loss = points.loss * np.exp(bend * place**2)
+  path = write(tmp_path / "p.csv", points.params, points.tokens, loss)
+  found = fit(path, tmp_path / "out")
+  largest = found["leave_one_budget_out"][-1]
+  told = [w for w in found["warnings"] if "bend away" in w]
+  if bend:
+    way = "too high" if bend < 0 else "too low"
+    assert len(told) == 1 and told[0].count(way) == 2
+    assert abs(largest["mean"]) > largest["chance"]
+  else:
+    assert not told and abs(largest["mean"]) < largest["chance"]
 
 
 def broken(**columns):

@@ -12,6 +12,7 @@ FEWEST_LEVELS = 3  # of compute: two make a line and nothing to check it
 _AGREE = 1e-6  # fits that differ by less agree, however narrow the intervals
 _APART = 0.05  # spread of log tokens that log params do not explain
 _FAR = 100  # times the largest budget
+_BENT = 0.005  # of the loss: a smaller miss of the largest budget is no matter
 
 
 def refuse_unfit(points):
@@ -157,6 +158,24 @@ def warnings_of(points, fits, resampled, level, cost, leverages, flops):
       "still holds there"
     )
   return found
+
+
+def bends(left_out):
+  """A warning about a largest budget that the law of the others misses.
+
+  Args:
+    left_out: of fitting.leave_budgets_out.
+  """
+  for row in left_out:
+    if row["beyond"] and abs(row["mean"]) > max(_BENT, row["chance"]):
+      way = "high" if row["mean"] > 0 else "low"
+      yield (
+        "the points bend away from the law: without the largest budget "
+        f"({row['flops']:.3g} FLOPs) its losses are predicted "
+        f"{abs(row['mean']):.1%} too {way} on average, and chance explains "
+        f"{row['chance']:.1%}. Expect predictions beyond it to be too {way}, "
+        "and their intervals too narrow"
+      )
 
 
 def _differences(fits, resampled, level):

@@ -3,7 +3,7 @@
 import math
 
 from eartalk_jax.scaling import isoflop
-from eartalk_jax.scaling.checks import warnings_of
+from eartalk_jax.scaling.checks import bends, warnings_of
 from eartalk_jax.scaling.fitting import (
   LEVEL,
   RUN_LEVEL,
@@ -45,6 +45,7 @@ def _of_study(study, budgets, runs):
   robust, projected = constants(study)
   shown = report_budgets(study, budgets)
   cost = study.cost
+  left_out = leave_budgets_out(study)
   return robust | {
     "fitted": len(study.points),
     "varpro": projected,
@@ -71,7 +72,7 @@ def _of_study(study, budgets, runs):
     ],
     "approach_2": _approach_2(study, shown[-1]),
     "approach_1": _line(isoflop.envelope_line(study.points)),
-    "leave_one_budget_out": leave_budgets_out(study),
+    "leave_one_budget_out": left_out,
     "leverage": [
       {
         "line": int(study.points.line[p.index]),
@@ -86,15 +87,18 @@ def _of_study(study, budgets, runs):
       }
       for p in study.leverages
     ],
-    "warnings": warnings_of(
-      study.points,
-      study.fits,
-      study.resampled,
-      LEVEL,
-      cost,
-      study.leverages,
-      [*budgets, *(cost.flops(n, d) for n, d, _ in runs)],
-    ),
+    "warnings": [
+      *warnings_of(
+        study.points,
+        study.fits,
+        study.resampled,
+        LEVEL,
+        cost,
+        study.leverages,
+        [*budgets, *(cost.flops(n, d) for n, d, _ in runs)],
+      ),
+      *bends(left_out),
+    ],
   }
 
 

@@ -20,6 +20,7 @@ from eartalk_jax.scaling.points import Points
 
 LEVEL = 0.95  # of intervals of constants and optima
 RUN_LEVEL = 0.9  # of the interval in which one more run should fall
+_AGAIN = 200  # resamples of the points without the largest budget
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,31 +162,50 @@ def leave_budgets_out(study):
   """Fits without each budget and says what it then gets wrong there.
 
   Returns:
-    For each Budget that leaves enough points: its flops, the root mean square
-    relative error of its predicted losses, and whether it is the largest.
+    For each Budget that leaves enough points: its flops, how many points it
+    has, the root mean square relative error of their predicted losses, the
+    mean of those errors (above 0 the law says too much), and whether it is the
+    largest: then also how far from 0 chance puts that mean, one time in 20.
   """
   points, found = study.points, []
-  problem = huber.Problem(points)
   for budget in study.budgets:
     kept_P = np.ones(len(points), bool)
     kept_P[budget.members] = False
-    rest = points[kept_P]
+    rest, held = points[kept_P], points[budget.members]
     if len(rest) < checks.FEWEST_POINTS:
       continue
-    start_RK = study.fits[0].theta_K[None]
-    theta_RK = huber.solve(problem, start_RK, kept_P[None].astype(float))[0]
-    law = problem.law(theta_RK[0])
-    held = points[budget.members]
-    error = law.loss(held.params, held.tokens) / held.loss - 1
+    beyond = bool(budget.flops > rest.cost().max())
+    error_RP = _errors_without(study, kept_P, held, _AGAIN if beyond else 0)
+    noise = study.resampled.noise(study.seed).std() / np.sqrt(len(held))
     found.append(
       {
         "flops": budget.flops,
         "points": len(held),
-        "error": float(np.sqrt(np.mean(error**2))),
-        "beyond": bool(budget.flops > rest.cost().max()),
+        "error": float(np.sqrt(np.mean(error_RP[0] ** 2))),
+        "mean": float(np.mean(error_RP[0])),
+        "beyond": beyond,
+        "chance": float(2 * np.hypot(error_RP[1:].mean(1).std(), noise))
+        if beyond
+        else None,
       }
     )
   return found
+
+
+def _errors_without(study, kept_P, held, again):
+  """Relative errors at `held` of fits to what is kept, [1 + again, points].
+
+  The first fit is to all of it, the others to resamples.
+  """
+  rng = np.random.default_rng((study.seed, 2))
+  count = kept_P.sum()
+  weight_RP = np.concatenate(
+    [kept_P[None], rng.multinomial(count, kept_P / count, again)]
+  ).astype(float)
+  start_RK = np.repeat(study.fits[0].theta_K[None], len(weight_RP), axis=0)
+  problem = huber.Problem(study.points)
+  law = problem.law(huber.solve(problem, start_RK, weight_RP)[0])[:, None]
+  return law.loss(held.params, held.tokens) / held.loss - 1
 
 
 def speed_up(slow, fast, flops):

@@ -115,13 +115,15 @@ def cross_checks(found):
       number(row["flops"], 3) + (" (largest)" if row["beyond"] else ""),
       str(row["points"]),
       f"{row['error']:.2%}",
+      f"{row['mean']:+.2%}",
+      f"± {row['chance']:.2%}" if row["beyond"] else "",
     ]
     for row in found["leave_one_budget_out"]
   ]
   if rows:
     parts.append(note("Each budget predicted by the law of all other points:"))
-    head = ["budget left out", "points", "error of their loss"]
-    parts.append(table(head, rows, numbers=range(3)))
+    head = ["budget left out", "points", "error", "on average", "by chance"]
+    parts.append(table(head, rows, numbers=range(5)))
   return "".join(parts)
 
 
