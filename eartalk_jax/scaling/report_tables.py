@@ -175,23 +175,27 @@ def speed_ups(found):
 
 
 def cells_table(cells):
-  """The cells of a sweep."""
+  """The cells of a sweep, each linked to its run."""
   if not cells:
     return ""
-  head = list(dict.fromkeys(key for cell in cells for key in cell))
-  rows = [[_cell(key, cell.get(key)) for key in head] for cell in cells]
+  head = list(dict.fromkeys(k for cell in cells for k in cell if k != "run"))
+  rows = [[_cell(cell, key) for key in head] for cell in cells]
   numbers = [
     i
     for i, key in enumerate(head)
     if any(isinstance(cell.get(key), float) for cell in cells)
   ]
-  return table(map(html.escape, head), rows, numbers)
+  titles = [html.escape(key.replace("_", " ")) for key in head]
+  return table(titles, rows, numbers)
 
 
-def _cell(key, value):
+def _cell(cell, key):
+  value = cell.get(key)
   if value is None:
     return ""
   if isinstance(value, float):
     return number(value)
   text = html.escape(str(value))
-  return f'<a href="{text}">{text}</a>' if key == "run" else text
+  if key == "cell":
+    return f'<a href="{html.escape(cell["run"])}">{text}</a>'
+  return text
