@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -11,6 +11,7 @@ from eartalk_jax.evaluation import scores
 def test_correlation_is_that_of_scipy(seed, frames):
   rng = np.random.default_rng(seed)
   a_T, b_T = rng.normal(size=(2, frames))
+  assume(min(a_T.std(), b_T.std()) > scores.STILL)  # those have their own tests
   expected = stats.pearsonr(a_T, b_T).statistic
   assert scores.correlation(a_T, b_T) == pytest.approx(expected, abs=1e-9)
 
