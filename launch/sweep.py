@@ -178,7 +178,7 @@ def _start(sweep, numbers, cores):
 
 
 def _log(sweep, numbers):
-  return sweep.directory / "logs" / f"w{sweep.cells[numbers[0]].width}.txt"
+  return sweep.directory / "logs" / f"{sweep.cells[numbers[0]].shape}.txt"
 
 
 def _last_words(sweep, numbers):

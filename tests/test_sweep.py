@@ -117,6 +117,14 @@ def test_the_plan_is_printed_and_written(root, planned):
   assert set(sweep.fingerprints) == {"tokens", "held_out", "tokenizer"}
 
 
+def test_sizes_that_are_equally_wide_share_nothing(root, planned):
+  sweep = read_plan(root / "law")
+  cell = sweep.cells[0]
+  deeper = dataclasses.replace(cell, depth=cell.depth + 1)
+  assert sweep.trunk(cell) != sweep.trunk(deeper)
+  assert cell.name.endswith(cell.shape) and cell.shape != deeper.shape
+
+
 @pytest.mark.parametrize(
   "arguments, message",
   [
@@ -149,7 +157,7 @@ def test_a_sweep_runs_goes_on_and_gives_points(root, planned, inside):
   done = command(root, "run", "few")
   assert done.returncode == 0, done.stdout + done.stderr
   assert "2 of 2 cells are done" in done.stdout
-  log = pathlib.Path(f"few/logs/w{first.width}.txt").read_text()
+  log = pathlib.Path(f"few/logs/{first.shape}.txt").read_text()
   assert f"restoring step {first.branch}" in log
   assert "initialising" not in log
   results = [few.result(cell) for cell in few.cells]

@@ -37,6 +37,7 @@ class Cell:
     size: number of its size in the ladder.
     width, depth, heads, head_width, head_depth, head_heads: the model.
     denoiser: width of a masked head's denoiser; 0 for other heads.
+    unroll: layers in one step of the scan over depth.
     params: N of the law; `all_params` counts embeddings and conditions, too.
     steps: of a run from scratch; the branch leaves the trunk after `branch`.
     lr, batch, seed: of the optimizer and the data.
@@ -57,6 +58,7 @@ class Cell:
   head_depth: int
   head_heads: int
   denoiser: int
+  unroll: int
   params: int
   all_params: int
   steps: int
@@ -71,6 +73,16 @@ class Cell:
   spent: float
   hours: float
 
+  @property
+  def shape(self):
+    """What runs of its size have in their names, such as "w96d1"."""
+    return shape_name(self.width, self.depth)
+
+
+def shape_name(width, depth):
+  """What tells sizes apart: two may be equally wide."""
+  return f"w{width}d{depth}"
+
 
 def cell_config(config, cell):
   """The dictionary of a TrainConfig for a run from scratch of a cell.
@@ -79,7 +91,12 @@ def cell_config(config, cell):
     config: the dictionary of the reference.
     cell: the Cell.
   """
-  shape = {"width": cell.width, "depth": cell.depth, "heads": cell.heads}
+  shape = {
+    "width": cell.width,
+    "depth": cell.depth,
+    "heads": cell.heads,
+    "unroll": cell.unroll,
+  }
   head = {
     "width": cell.head_width,
     "depth": cell.head_depth,
@@ -88,9 +105,7 @@ def cell_config(config, cell):
   if cell.denoiser:
     head["denoiser_width"] = cell.denoiser
   model = config["model"]
-  deep = model["unroll"] == model["depth"]
-  unroll = cell.depth if deep else min(model["unroll"], cell.depth)
-  model = model | shape | {"unroll": unroll, "head": model["head"] | head}
+  model = model | shape | {"head": model["head"] | head}
   optimizer = config["run"]["optimizer"] | {
     "peak_lr": cell.lr,
     "decay": "wsd",

@@ -27,7 +27,7 @@ from eartalk_jax.scaling.budgets import (
   check_budgets,
   check_transfer,
 )
-from eartalk_jax.scaling.cells import Cell
+from eartalk_jax.scaling.cells import Cell, shape_name
 from eartalk_jax.scaling.flops import law_parameters, parameters, training_flops
 
 # Of a parameter in training: itself, average, two moments, gradient; float32.
@@ -145,7 +145,7 @@ class _Planner:
       (self._config.model.width / model.width) ** self._rule.lr_power
     )
     return Cell(
-      name=f"{name}-w{model.width}d{model.depth}" + "-check" * check,
+      name=f"{name}-{shape_name(model.width, model.depth)}" + "-check" * check,
       budget=name,
       check=check,
       size=number,
@@ -156,6 +156,7 @@ class _Planner:
       head_depth=model.head.depth,
       head_heads=model.head.heads,
       denoiser=getattr(model.head, "denoiser_width", 0),
+      unroll=model.unroll,
       params=law_parameters(model),
       all_params=sum(parameters(model).values()),
       steps=steps,

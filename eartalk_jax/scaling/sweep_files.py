@@ -80,7 +80,7 @@ class Sweep:
 
   def trunk(self, cell):
     """The work directory that the runs of its size share."""
-    return self.directory / "trunks" / f"w{cell.width}"
+    return self.directory / "trunks" / cell.shape
 
   def result(self, cell):
     """What came of a cell; None if it is not done."""
