@@ -1,4 +1,4 @@
-"""Names of what is in a tree."""
+"""Names of what is in a tree, and parts of it."""
 
 import jax
 
@@ -6,3 +6,20 @@ import jax
 def path_name(path):
   """The path of a leaf as one word: "layers/mlp/up/kernel"."""
   return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def portions(sizes, limit):
+  """Keys in order, in lists that hold `limit` together, or one that is larger.
+
+  Args:
+    sizes: {key: bytes}.
+    limit: bytes of a list.
+  """
+  found, room = [], 0
+  for key, size in sizes.items():
+    if not found or size > room:
+      found.append([])
+      room = limit
+    found[-1].append(key)
+    room -= size
+  return found

@@ -198,12 +198,16 @@ class Checkpoints:
     )
 
   @functools.cached_property
+  def _data(self):
+    """The item `data` of `source`."""
+    return load_items(self.source, {"data": None})["data"]
+
+  @functools.cached_property
   def weights_only(self):
     """Whether `source` is no state of a run, but weights to begin with."""
     if find_damage(self.source, "data/"):
       return False  # `restore` says what is wrong
-    data = load_items(self.source, {"data": None})["data"]
-    return data.get("weights_only", False)
+    return self._data.get("weights_only", False)
 
   def restore_weights(self, abstract):
     """Reads the weights of such a `source`; they need no history.
@@ -221,9 +225,9 @@ class Checkpoints:
         f"--workdir of its own with config.run.start_from={workdir}@{step}"
       )
     check_intact(self.source)
-    data = load_items(self.source, {"data": None})["data"]
-    current = {name: self._fingerprint[name] for name in data["fingerprint"]}
-    check_same_run(data["fingerprint"], current, step, workdir)
+    saved = self._data["fingerprint"]
+    current = {name: self._fingerprint[name] for name in saved}
+    check_same_run(saved, current, step, workdir)
     return load_items(self.source, {"ema": abstract})["ema"]
 
   def restore(self, abstract):
@@ -237,7 +241,7 @@ class Checkpoints:
         consent, or a damaged checkpoint.
     """
     check_intact(self.source)
-    data = load_items(self.source, {"data": None})["data"]
+    data = self._data
     workdir, step = self.source.parents[1], int(self.source.name)
     check_same_run(data["fingerprint"], self._fingerprint, step, workdir)
     self._check_size(data)

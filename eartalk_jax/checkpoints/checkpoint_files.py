@@ -135,3 +135,20 @@ def refuse_incomplete(directory):
       f"{_COMMITTED}, as if a copy had been interrupted; copy it again, or "
       f"delete that folder to go on from {instead}"
     )
+
+
+def choose_checkpoint(workdir, step=None):
+  """WORKDIR/checkpoints/STEP, the newest unless `step` is given.
+
+  Raises:
+    UserError: there is none, or the newest is half a copy.
+  """
+  directory = checkpoints_of(workdir)
+  steps = committed_steps(directory)
+  if step is None:
+    refuse_incomplete(directory)
+  if not steps:
+    raise UserError(f"there is no checkpoint in {directory}; train first")
+  step = steps[-1] if step is None else step
+  require_step(step, steps, directory)
+  return directory / str(step)

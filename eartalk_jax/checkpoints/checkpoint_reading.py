@@ -9,14 +9,13 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import v1 as ocp
 
 from eartalk_jax.checkpoints.checkpoint_files import (
-  checkpoints_of,
+  choose_checkpoint,
   committed_steps,
-  refuse_incomplete,
 )
 from eartalk_jax.checkpoints.manifest import find_damage
 from eartalk_jax.config import describe, differences
 from eartalk_jax.errors import UserError
-from eartalk_jax.trees import path_name
+from eartalk_jax.trees import path_name, portions
 
 # Without this Orbax would store the dictionary `data` as arrays.
 CONTEXT = ocp.Context()
@@ -45,19 +44,14 @@ def load_ema(workdir, abstract_params=None):
   Raises:
     UserError: there is no checkpoint, it is damaged, or of another model.
   """
-  directory = checkpoints_of(workdir)
-  refuse_incomplete(directory)
-  steps = committed_steps(directory)
-  if not steps:
-    raise UserError(f"there is no checkpoint in {directory}; train first")
-  source = directory / str(steps[-1])
+  source = choose_checkpoint(workdir)
   check_intact(source, "ema/")
   with _read_errors(source):
     saved = ocp.checkpointables_metadata(source).metadata["ema"]
   abstract = jax.tree.map(_on_one_device, saved)
   if abstract_params is not None:
-    _check_same(abstract, abstract_params, directory)
-  return steps[-1], load_items(source, {"ema": abstract})["ema"]
+    _check_same(abstract, abstract_params, source.parent)
+  return int(source.name), load_items(source, {"ema": abstract})["ema"]
 
 
 def read_metadata(source):
@@ -104,9 +98,13 @@ def open_arrays(source, item, below=""):
     path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(saved)
   ]
   chosen = [i for i, name in enumerate(names) if name.startswith(below)]
+  sizes = {
+    i: math.prod(leaves[i].shape) * leaves[i].dtype.itemsize for i in chosen
+  }
 
   def read():
-    for some in _portions(chosen, leaves):
+    # Some at a time: each read takes a while.
+    for some in portions(sizes, _PORTION_BYTES):
       wanted = [ocp.PLACEHOLDER] * len(leaves)
       for index in some:
         # Of this type, so that it comes as numpy and asks for no device.
@@ -118,20 +116,6 @@ def open_arrays(source, item, below=""):
 
   shapes = {names[i].removeprefix(below): leaves[i].shape for i in chosen}
   return shapes, read()
-
-
-def _portions(chosen, leaves):
-  """The numbers of leaves that are read together: each read takes a while."""
-  portions, room = [], 0
-  for index in chosen:
-    shape, dtype = leaves[index].shape, leaves[index].dtype
-    size = math.prod(shape) * dtype.itemsize
-    if not portions or size > room:
-      portions.append([])
-      room = _PORTION_BYTES
-    portions[-1].append(index)
-    room -= size
-  return portions
 
 
 def _on_one_device(leaf):

@@ -6,12 +6,7 @@ import shutil
 import jax
 import numpy as np
 
-from eartalk_jax.checkpoints.checkpoint_files import (
-  checkpoints_of,
-  committed_steps,
-  refuse_incomplete,
-  require_step,
-)
+from eartalk_jax.checkpoints.checkpoint_files import choose_checkpoint
 from eartalk_jax.checkpoints.checkpoint_reading import open_arrays
 from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import describe, differences, from_config, to_dict
@@ -71,23 +66,6 @@ def export_folder(workdir, out, weights="ema", dtype="float32", step=None):
     write_json(folder / "training.json", training)
     write_card(folder, config, run)
   return int(source.name)
-
-
-def choose_checkpoint(workdir, step=None):
-  """WORKDIR/checkpoints/STEP, the newest unless `step` is given.
-
-  Raises:
-    UserError: there is none, or the newest is half a copy.
-  """
-  directory = checkpoints_of(workdir)
-  steps = committed_steps(directory)
-  if step is None:
-    refuse_incomplete(directory)
-  if not steps:
-    raise UserError(f"there is no checkpoint in {directory}; train first")
-  step = steps[-1] if step is None else step
-  require_step(step, steps, directory)
-  return directory / str(step)
 
 
 def parameter_shapes(cfg):

@@ -18,7 +18,11 @@ from eartalk_jax.config import describe, differences, from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.export import names
 from eartalk_jax.export.description import describe_model
-from eartalk_jax.export.exporting import parameter_shapes, tokenizer_shapes
+from eartalk_jax.export.exporting import (
+  parameter_shapes,
+  tokenizer_shapes,
+  torch_shapes,
+)
 from eartalk_jax.export.folders import open_tensors, read_json
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.autoencoder import TokenizerConfig
@@ -123,11 +127,7 @@ def _read_params(folder, shapes, depth):
     UserError: unknown or missing tensors, or others' shapes.
   """
   with open_tensors(folder) as (found, get):
-    wanted = {}
-    for path, shape in shapes.items():
-      for name, index in names.split_layers(path, shape, depth):
-        one = shape if index is None else shape[1:]
-        wanted[name] = names.torch_shape(path, one)
+    wanted = torch_shapes(shapes, depth)
     changes = differences(
       {name: str(tuple(shape)) for name, shape in wanted.items()},
       {name: str(shape) for name, shape in found.items()},

@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 from flax import traverse_util
 
+from eartalk_jax.checkpoints.checkpoint_files import choose_checkpoint
 from eartalk_jax.checkpoints.checkpoint_reading import open_arrays
 from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import describe, differences, from_config
@@ -25,7 +26,6 @@ from eartalk_jax.export import description
 from eartalk_jax.export.activations import compare_layers
 from eartalk_jax.export.exporting import (
   ITEMS,
-  choose_checkpoint,
   split,
   tokenizer_tensors,
 )

@@ -10,6 +10,9 @@ import math
 import ml_dtypes
 import numpy as np
 
+from eartalk_jax.files import write_json
+from eartalk_jax.trees import portions
+
 _NAMES = {"float32": "F32", "bfloat16": "BF16"}
 _BYTES = {"float32": 4, "bfloat16": 2}
 SHARD_BYTES = 2 * 10**9
@@ -25,32 +28,19 @@ def write_weights(folder, shapes, tensors, dtype, limit=SHARD_BYTES):
     dtype: "float32" or "bfloat16", to store.
     limit: bytes of a shard; a larger tensor has one of its own.
   """
-  shards = _split(shapes, dtype, limit)
+  sizes = {name: _size(shape, dtype) for name, shape in shapes.items()}
+  shards = portions(sizes, limit)
   where = {}
   for index, shard in enumerate(shards, start=1):
     name = "model.safetensors"
     if len(shards) > 1:
       name = f"model-{index:05d}-of-{len(shards):05d}.safetensors"
-    _write(folder / name, shard, tensors, dtype)
+    _write(folder / name, {n: shapes[n] for n in shard}, tensors, dtype)
     where |= dict.fromkeys(shard, name)
   if len(shards) > 1:
-    total = sum(_size(shape, dtype) for shape in shapes.values())
-    index = {"metadata": {"total_size": total}, "weight_map": where}
-    path = folder / "model.safetensors.index.json"
-    path.write_text(json.dumps(index, indent=1, sort_keys=True) + "\n")
-
-
-def _split(shapes, dtype, limit):
-  """[{name: shape}] of each shard, in order."""
-  shards, room = [], 0
-  for name, shape in shapes.items():
-    size = _size(shape, dtype)
-    if not shards or size > room:
-      shards.append({})
-      room = limit
-    shards[-1][name] = shape
-    room -= size
-  return shards
+    total = {"total_size": sum(sizes.values())}
+    index = {"metadata": total, "weight_map": where}
+    write_json(folder / "model.safetensors.index.json", index)
 
 
 def _size(shape, dtype):
