@@ -95,11 +95,7 @@ def measure(config, sizes, rates, folder):
             *taken,
           )
           loss = trainer.run(kind, rate, run.seed)
-        saved = loss if math.isfinite(loss) else None
-        write_json(
-          path,
-          {"settings": fingerprint, "loss": saved, "diverged": saved is None},
-        )
+        _keep(path, fingerprint, loss)
         losses[kind][row][column] = loss
         advance()
   return losses

@@ -18,7 +18,7 @@ from eartalk_jax.training import talker_training
 from eartalk_jax.training.run_config import RunConfig
 from eartalk_jax.training.sharding import make_mesh
 from eartalk_jax.training.train_step import make_init, make_step
-from eartalk_jax.training.width_transfer import with_widths
+from eartalk_jax.training.width_transfer import in_proportion
 
 KINDS = ("standard", "mup")
 TITLES = {"standard": "standard", "mup": "maximal-update"}
@@ -58,10 +58,7 @@ def measure(cfg, optimizer, widths, steps, seeds=(0,), advance=None):
     for both KINDS; the change is that since the start.
   """
   found = {kind: {} for kind in KINDS}
-  sized = [
-    with_widths(cfg, width, width * cfg.head.width // cfg.width)
-    for width in widths
-  ]
+  sized = [in_proportion(cfg, width) for width in widths]
   base = dataclasses.replace(
     optimizer, base_width=widths[0], base_head_width=sized[0].head.width
   )

@@ -201,10 +201,10 @@ def _errors_without(study, kept_P, held, again):
   count = kept_P.sum()
   weight_RP = np.concatenate(
     [kept_P[None], rng.multinomial(count, kept_P / count, again)]
-  ).astype(float)
-  start_RK = np.repeat(study.fits[0].theta_K[None], len(weight_RP), axis=0)
+  )
   problem = huber.Problem(study.points)
-  law = problem.law(huber.solve(problem, start_RK, weight_RP)[0])[:, None]
+  theta_RK = huber.refit(problem, study.fits[0].theta_K, weight_RP)
+  law = problem.law(theta_RK)[:, None]
   return law.loss(held.params, held.tokens) / held.loss - 1
 
 

@@ -201,6 +201,12 @@ def solve(problem, theta_RK, weight_RP, delta=DELTA, steps=_STEPS):
   return theta_RK, value_R, converged_R
 
 
+def refit(problem, theta_K, weight_RP):
+  """theta_RK of problems whose weights are others, from one fit."""
+  start_RK = np.repeat(theta_K[None], len(weight_RP), axis=0)
+  return solve(problem, start_RK, weight_RP.astype(float))[0]
+
+
 def starts(problem):
   """A grid of starts: exponents, and shares of the terms in the lowest loss."""
   found = [

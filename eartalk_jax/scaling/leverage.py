@@ -55,17 +55,12 @@ def high_leverage(points, fit):
     if not gross:
       break
     kept_P[gross] = False
-    theta_K = _refit(problem, theta_K, kept_P[None])[0]
+    theta_K = huber.refit(problem, theta_K, kept_P[None])[0]
     found = {i: point for i, point in found.items() if point.gross}
   return sorted(
     found.values(),
     key=lambda p: (-p.gross, -p.leverage * abs(p.deviations)),
   )
-
-
-def _refit(problem, theta_K, kept_RP):
-  theta_RK = np.repeat(theta_K[None], len(kept_RP), 0)
-  return huber.solve(problem, theta_RK, kept_RP.astype(float))[0]
 
 
 def _judge(problem, theta_K, kept_P):
@@ -79,7 +74,7 @@ def _judge(problem, theta_K, kept_P):
     return []
   without_RP = np.repeat(kept_P[None], len(candidates), 0)
   without_RP[np.arange(len(candidates)), candidates] = False
-  theta_RK = _refit(problem, theta_K, without_RP)
+  theta_RK = huber.refit(problem, theta_K, without_RP)
   miss_RP = problem.y - problem.fitted(theta_RK)[0]
   points = []
   for row, i in enumerate(candidates):

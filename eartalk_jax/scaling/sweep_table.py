@@ -1,5 +1,6 @@
 """A sweep as people read it: its plan, and how far it is."""
 
+from eartalk_jax.scaling.sweep_reading import SAMPLES
 from eartalk_jax.telemetry.metrics import read_metrics
 
 # Beyond so many epochs repeated data count for less (arXiv 2305.16264).
@@ -67,7 +68,7 @@ def status_table(sweep):
       told += "".join(
         f", {name} {value:.3f}"
         for name, value in (result["samples"] or {}).items()
-        if name in ("lip", "own_portrait_nearest") and value is not None
+        if name in SAMPLES and value is not None
       )
     lines.append(f"{number:6d}  {cell.name:<{width}}  {told}")
   diverged = sum(r["diverged"] is not None for r in found.values())

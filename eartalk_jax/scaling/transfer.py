@@ -15,7 +15,7 @@ from eartalk_jax.scaling.coordinates import KINDS
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.optimizer import learning_rate, make_optimizer
 from eartalk_jax.training.sharding import make_mesh
-from eartalk_jax.training.width_transfer import with_widths
+from eartalk_jax.training.width_transfer import in_proportion
 
 
 def parametrised(cfg, optimizer, width, base_width):
@@ -27,10 +27,7 @@ def parametrised(cfg, optimizer, width, base_width):
     width: of the backbone.
     base_width: where both KINDS are one.
   """
-  model, base = (
-    with_widths(cfg, w, w * cfg.head.width // cfg.width)
-    for w in (width, base_width)
-  )
+  model, base = in_proportion(cfg, width), in_proportion(cfg, base_width)
   optimizer = dataclasses.replace(
     optimizer, base_width=base.width, base_head_width=base.head.width
   )

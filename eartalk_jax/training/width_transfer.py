@@ -50,6 +50,15 @@ def with_widths(cfg, width, head_width):
   return _resized(cfg, (width, head_width), heads)
 
 
+def in_proportion(cfg, width):
+  """A TalkerConfig whose head grows as its backbone does, to that width.
+
+  Raises:
+    UserError: as `with_widths`.
+  """
+  return with_widths(cfg, width, width * cfg.head.width // cfg.width)
+
+
 def _heads(part, width, name):
   each = part.width // part.heads
   if width < 1 or width % each:
