@@ -5,15 +5,14 @@ out when the demo is run again; one that was interrupted goes on.
 """
 
 import argparse
-import fcntl
 import json
-import pathlib
 import shlex
 
 from eartalk_jax import files
 from eartalk_jax.counting import clock
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.targets import judge
+from eartalk_jax.locks import alone_in
 from launch import cli
 from launch.demo_stages import Plan, make_stages
 from launch.watched import run_watched
@@ -169,18 +168,7 @@ def main(argv=None):
   parser.add_argument("--out", required=True, metavar="DIR")
   parser.add_argument("--seed", type=int, default=20, help="of the corpus")
   args = parser.parse_args(argv)
-  out = pathlib.Path(args.out)
-  try:
-    out.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f"--out {out}: {error.strerror}") from error
-  with open(out / ".lock", "w") as lock:
-    try:
-      fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise UserError(
-        f"another demo is running in {out}; wait for it or name another --out"
-      ) from None
+  with alone_in(args.out) as out:
     metrics = run_demo(out, Plan(seed=args.seed))
   print(summary(out, metrics))
 

@@ -126,7 +126,7 @@ def test_a_second_demo_in_the_same_folder_is_refused(tmp_path, monkeypatch):
     return demo.main(["--out", str(tmp_path)])
 
   monkeypatch.setattr(demo, "run_demo", run_inside)
-  with pytest.raises(UserError, match="another demo is running"):
+  with pytest.raises(UserError, match="another command is at work"):
     demo.main(["--out", str(tmp_path)])
 
 

@@ -27,7 +27,6 @@ from orbax.checkpoint import v1 as ocp
 from eartalk_jax.checkpoints.checkpoint_files import (
   checkpoints_of,
   committed_steps,
-  lock,
   refuse_incomplete,
   remove_leftovers,
   remove_old,
@@ -46,6 +45,7 @@ from eartalk_jax.checkpoints.resumption import (
   parse_start,
 )
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import lock
 
 
 class Checkpoints:

@@ -5,9 +5,7 @@
 500.removed                  being deleted: a half-deleted one has no number
 """
 
-import fcntl
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -65,24 +63,6 @@ def size_of(step_directory):
   """Bytes of all files."""
   files = pathlib.Path(step_directory).rglob("*")
   return sum(path.stat().st_size for path in files if path.is_file())
-
-
-def lock(directory):
-  """Keeps other runs out of a folder; None if one is in it already.
-
-  Returns a file descriptor: closing it, or the end of the process, however it
-  ends, lets others in. Where a network file system has no such lock, nobody is
-  kept out.
-  """
-  descriptor = os.open(directory, os.O_RDONLY)
-  try:
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except BlockingIOError:
-    os.close(descriptor)
-    return None
-  except OSError:
-    pass
-  return descriptor
 
 
 def leftovers(directory):

@@ -1,0 +1,52 @@
+"""One process at a time in a folder that it writes."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+
+from eartalk_jax.errors import UserError
+
+
+def lock(directory):
+  """Keeps others out of a folder; None if one is in it already.
+
+  Returns a file descriptor: closing it, or the end of the process, however it
+  ends, lets others in. Where a network file system has no such lock, nobody is
+  kept out.
+  """
+  descriptor = os.open(directory, os.O_RDONLY)
+  try:
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+  except BlockingIOError:
+    os.close(descriptor)
+    return None
+  except OSError:
+    pass
+  return descriptor
+
+
+@contextlib.contextmanager
+def alone_in(directory, flag="--out"):
+  """A context in which no other command works in a folder, which it makes.
+
+  Raises:
+    UserError: another one works there, or the folder cannot be made.
+  """
+  directory = pathlib.Path(directory)
+  try:
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = lock(directory)
+  except OSError as error:
+    raise UserError(
+      f"{flag} {directory}: {error.strerror}; give another folder"
+    ) from None
+  if descriptor is None:
+    raise UserError(
+      f"another command is at work in {directory}; wait for it, or give "
+      f"another {flag}"
+    )
+  try:
+    yield directory
+  finally:
+    os.close(descriptor)
