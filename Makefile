@@ -3,8 +3,12 @@ PYTHON ?= python3
 SEED ?= 20
 VENV := .venv
 BIN := $(VENV)/bin
+TESTED := python3.11 python3.12 python3.13
+# Of the environment; before there is one, of the interpreter that will make it.
+VERSION = $(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -c \
+  'import sys; print("python%d.%d" % sys.version_info[:2])')
 
-.PHONY: demo test lint clean-demo
+.PHONY: demo test lint lock clean-demo
 
 # Large pages make a training step on a CPU a fifth shorter (glibc; ignored elsewhere).
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
@@ -19,13 +23,23 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-# One marker for each extra: a second run installs nothing until pyproject changes.
-$(VENV)/.%: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: Python 3.11 or newer is needed; try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+# One marker for each extra: a second run installs nothing until pyproject or
+# the tested versions of this Python change.
+$(VENV)/.%: pyproject.toml $(wildcard constraints/*.txt)
+	@test -f constraints/$(VERSION).txt || { echo "error: $(PYTHON) is $(VERSION);" \
+	  "give one of $(TESTED): make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -e '.[$*]'
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on \
+	  -c constraints/$(VERSION).txt -e '.[$*]'
 	touch $@
+
+# By hand: the newest versions that pyproject allows become the tested ones.
+lock: $(VENV)/.dev
+	for name in $(TESTED); do \
+	  $(BIN)/uv pip compile --quiet --upgrade --all-extras --no-annotate \
+	    --custom-compile-command "make lock" --python-version $${name#python} \
+	    --output-file constraints/$$name.txt pyproject.toml || exit; \
+	done
 
 clean-demo:
 	rm -rf runs/demo
