@@ -7,7 +7,7 @@ the length does not matter.
 Dimension key:  S samples.
 """
 
-from data_pipelines.mono import MonoSound
+from data_pipelines.mono import MonoSound, measured
 from data_pipelines.rejects import Reject
 from eartalk_jax.audio import AudioFeatures, MelStream, frame_count
 from eartalk_jax.errors import UserError
@@ -18,7 +18,7 @@ _SPEC = AudioFeatures()
 # What is to be done about a sound that cannot be used; else, another format.
 _REMEDIES = {
   "no_audio": "give a file with speech",
-  "bad_audio": "repair or re-export it, floats in [-1, 1]",
+  "bad_audio": "repair or re-export it",
 }
 
 
@@ -32,7 +32,7 @@ def stream_samples(path, rate):
   try:
     with open(path, "rb"):
       pass
-    yield from MonoSound(path, rate).pieces()
+    yield from MonoSound(path, rate, measured(path)).pieces()
   except OSError as error:
     raise UserError(
       f"{path} cannot be read ({error.strerror}); check --audio"
