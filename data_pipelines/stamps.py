@@ -22,9 +22,13 @@ _JITTER_S = 0.008
 _AHEAD_S, _AHEAD_FRAMES = 0.3, 3
 # In that time a difference is made up for by stretching, by up to that much.
 _SETTLE_S, _MOST_STRETCH = 0.2, 0.08
-# Silence in all: a file that is more holes than sound is no recording, and a
-# few packets far apart must not become hours.
-_LONGEST_HOLES_S = 60
+# Of one hole. All of them together may be so much longer than the sound before
+# them: a few packets far apart must not become hours.
+_LONGEST_HOLE_S = 60
+# Without a stamp for so long, the sound begins at zero.
+_UNSTAMPED_S = 10
+# The filter that stretches: taps on a side, and places between two samples.
+_HALF, _PHASES = 16, 1024
 
 
 class Follower:
@@ -46,8 +50,11 @@ class Follower:
 
   def push(self, samples_S, time):
     """Takes a frame; yields pieces [S], later than they came."""
+    before = self._ahead / self._rate
     if self.start is None and time is not None:
-      self.start = time - self._ahead / self._rate
+      self.start = time - before
+    elif self.start is None and before > _UNSTAMPED_S:
+      self.start = 0.0
     self._waiting.append((time, samples_S))
     self._ahead += len(samples_S)
     while self._looks_ahead():
@@ -114,12 +121,10 @@ class Follower:
     if shift < 0:
       return samples_S[-shift:]
     self._filled += shift
-    if self._filled > self._heard + _LONGEST_HOLES_S * self._rate:
-      raise Reject(
-        "decode_error",
-        f"has holes of {self._filled / self._rate:.0f} s in its sound, more "
-        "than there is sound",
-      )
+    longest = _LONGEST_HOLE_S * self._rate
+    if shift > longest or self._filled > self._heard + longest:
+      seconds = round(self._filled / self._rate)
+      raise Reject("decode_error", f"lacks {seconds} s of sound in its middle")
     return np.concatenate([np.zeros(shift, np.float32), samples_S])
 
 
@@ -129,13 +134,10 @@ class Stretch:
   Until the first ratio that is not 1, samples go through as they are.
   """
 
-  _HALF = 16
-  _PHASES = 1024
-
   def __init__(self):
     # The last inputs; outputs are due from position _at of these on.
-    self._inputs_S = np.zeros(2 * self._HALF, np.float32)
-    self._at = 2.0 * self._HALF
+    self._inputs_S = np.zeros(2 * _HALF, np.float32)
+    self._at = 2.0 * _HALF
     self._plain = True
 
   def push(self, samples_S, ratio):
@@ -146,12 +148,12 @@ class Stretch:
       return samples_S
     self._plain = False
     inputs_S = np.concatenate([self._inputs_S, samples_S])
-    room = len(inputs_S) - self._HALF - self._at
+    room = len(inputs_S) - _HALF - self._at
     at_P = self._at + np.arange(max(0, np.ceil(room * ratio))) / ratio
-    at_P = at_P[at_P < len(inputs_S) - self._HALF]
+    at_P = at_P[at_P < len(inputs_S) - _HALF]
     outputs_S = self._interpolated(inputs_S, at_P)
     self._at += len(at_P) / ratio
-    gone = max(0, min(int(self._at), len(inputs_S)) - 2 * self._HALF)
+    gone = max(0, min(int(self._at), len(inputs_S)) - 2 * _HALF)
     self._inputs_S = inputs_S[gone:]
     self._at -= gone
     return outputs_S
@@ -160,23 +162,21 @@ class Stretch:
     """What was held back."""
     if self._plain:
       return np.zeros(0, np.float32)
-    return self.push(np.zeros(self._HALF, np.float32), 1.0)
+    return self.push(np.zeros(_HALF, np.float32), 1.0)
 
   def _interpolated(self, inputs_S, at_P):
     first_P = np.floor(at_P).astype(int)
-    phase_P = ((at_P - first_P) * self._PHASES).astype(int)
-    windows_SL = np.lib.stride_tricks.sliding_window_view(
-      inputs_S, 2 * self._HALF
-    )
-    windows_PL = windows_SL[first_P - self._HALF + 1]
+    phase_P = ((at_P - first_P) * _PHASES).astype(int)
+    windows_SL = np.lib.stride_tricks.sliding_window_view(inputs_S, 2 * _HALF)
+    windows_PL = windows_SL[first_P - _HALF + 1]
     return np.einsum("pl,pl->p", windows_PL, _FILTER_PL[phase_P])
 
 
 def _filter():
   """Windowed sinc for each phase: sample `HALF - 1 + phase` of a window."""
-  half, phases = Stretch._HALF, Stretch._PHASES
-  away_PL = np.arange(1 - half, half + 1) - np.arange(phases)[:, None] / phases
-  window_PL = np.i0(9 * np.sqrt(1 - (away_PL / half) ** 2)) / np.i0(9)
+  places_P1 = np.arange(_PHASES)[:, None] / _PHASES
+  away_PL = np.arange(1 - _HALF, _HALF + 1) - places_P1
+  window_PL = np.i0(9 * np.sqrt(1 - (away_PL / _HALF) ** 2)) / np.i0(9)
   return (np.sinc(away_PL) * window_PL).astype(np.float32)
 
 
