@@ -133,11 +133,14 @@ def frames_at_25(path, sound, clock):
 def _timed(container, stream):
   """Frames with increasing times; others cannot be shown."""
   aspect = float(stream.sample_aspect_ratio or 1)
-  last = None
+  last, rotation, turn = None, None, None
   for frame in progressive(container.decode(stream)):
     if frame.time is not None and (last is None or frame.time > last):
       last = frame.time
-      shown = Frame(last, frame, aspect, orientation(frame))
+      # Looking closer ties a frame into a cycle, so that it is not freed soon.
+      if turn is None or frame.rotation != rotation:
+        rotation, turn = frame.rotation, orientation(frame)
+      shown = Frame(last, frame, aspect, turn)
       width, height = shown.size
       if width * height > MOST_PIXELS:
         raise Reject("too_large", f"has pictures of {width} x {height} pixels")
