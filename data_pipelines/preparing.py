@@ -23,7 +23,7 @@ from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 
 # Raised whenever the same input gives other shards than before.
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 _ENDINGS = (".mp4", ".mov", ".mkv", ".webm")
 
 

@@ -1,5 +1,7 @@
 import fractions
+import gc
 
+import av
 import clips
 import numpy as np
 import pytest
@@ -157,7 +159,7 @@ def test_a_hole_in_the_sound_does_not_shift_what_follows(tmp_path):
     np.arange(50) / 25,
     audio,
     audio_codec="pcm_s16le",
-    audio_hole=(hole.start, hole.stop),
+    lost=range(10, 16),
   )
   sound = media.read_sound(clips.write(path, clip))
   want_S = np.round(audio[0] * 32768)
@@ -216,6 +218,21 @@ def test_a_4k_picture_is_scaled_as_it_comes(tmp_path):
   frames, *_ = decode(clips.write(tmp_path / "a.mp4", clip))
   small = frames[0].scaled(64, 36)
   assert small.shape == (36, 64, 3) and clips.number(small) == 1
+
+
+def test_pictures_are_freed_when_they_have_gone_by(tmp_path):
+  clip = clips.Clip(clips.numbered(50), np.arange(50) / 25, clips.noise(2))
+  path = clips.write(tmp_path / "a.mp4", clip)
+  sound = media.read_sound(path)
+  gc.collect()
+  gc.disable()  # it would come late, and 50 pictures of 4K are a gigabyte
+  try:
+    for _ in media.frames_at_25(path, sound, media.Clock()):
+      pass
+    left = [x for x in gc.get_objects() if isinstance(x, av.VideoFrame)]
+    assert len(left) < 8
+  finally:
+    gc.enable()
 
 
 def test_a_tenth_of_a_second_is_two_frames(tmp_path):
