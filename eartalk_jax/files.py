@@ -10,6 +10,21 @@ import shutil
 from eartalk_jax.errors import UserError
 
 
+def temporary_of(path):
+  """The name beside a file under which this process writes it."""
+  return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def check_replaceable(path):
+  """Raises UserError if a name stands for something that is no file."""
+  text = os.fspath(path)
+  real = os.path.realpath(text)
+  if not text or text.endswith(os.sep) or os.path.isdir(real):
+    raise UserError("is a folder; give the name of a file")
+  if os.path.exists(real) and not os.path.isfile(real):
+    raise UserError("is no ordinary file; give another name")
+
+
 @contextlib.contextmanager
 def replacing(path):
   """Yields a temporary path beside `path`; renames it to `path` on success.
@@ -21,7 +36,7 @@ def replacing(path):
     UserError: the operating system could not write, such as a full disk.
   """
   path = pathlib.Path(path)
-  temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  temporary = temporary_of(path)
   try:
     yield temporary
     with open(temporary, "rb+") as file:
