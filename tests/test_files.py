@@ -22,8 +22,8 @@ def test_a_failed_write_leaves_the_older_file_and_nothing_else(tmp_path):
   path = tmp_path / "made"
   files.write_text(path, "old")
   for error in (FULL, KeyError("a bug"), KeyboardInterrupt()):
-    with pytest.raises(BaseException), files.replacing(path) as temporary:
-      temporary.write_text("half")
+    with pytest.raises((UserError, type(error))), files.replacing(path) as new:
+      new.write_text("half")
       raise error
   assert path.read_text() == "old"
   assert _names(tmp_path) == ["made"]
@@ -57,20 +57,25 @@ def test_what_ended_the_work_is_not_hidden_by_closing(tmp_path, first):
 
 
 def test_an_error_that_was_there_before_is_not_the_reason(tmp_path):
+  def write():
+    with files.replacing(tmp_path / "made") as temporary:
+      os.link(temporary, temporary)  # there already
+
   try:
-    raise FileNotFoundError(2, "No such file or directory")
-  except FileNotFoundError:
-    with pytest.raises(UserError, match="No space"):
-      with files.replacing(tmp_path / "made"):
-        raise FULL
+    raise OSError(5, "Input/output error")
+  except OSError:
+    with pytest.raises(UserError, match="File exists"):
+      write()
 
 
 @pytest.mark.parametrize("making", [files.replacing, files.making_folder])
 @pytest.mark.parametrize("read", ["read", "other/read"])
 def test_an_error_of_reading_is_not_one_of_writing(tmp_path, making, read):
-  with pytest.raises(FileNotFoundError, match="read"):
-    with making(tmp_path / "made"):
-      (tmp_path / read).read_text()
+  with (
+    pytest.raises(FileNotFoundError, match="read"),
+    making(tmp_path / "made"),
+  ):
+    (tmp_path / read).read_text()
   assert not list(tmp_path.iterdir())
 
 
@@ -121,9 +126,11 @@ def test_only_what_a_dead_process_left_is_removed(tmp_path):
   assert inside.wait(60)
   theirs = f".a[b].{other.pid}.tmp"
   files.write_text(tmp_path / "a[b]", "ours")
-  with pytest.raises(UserError, match="at work"):
-    with files.making_folder(tmp_path / "made"):
-      pass
+  with (
+    pytest.raises(UserError, match="at work"),
+    files.making_folder(tmp_path / "made"),
+  ):
+    pass
   assert (tmp_path / ".made.partial" / "half").is_dir()
   assert (tmp_path / theirs).read_text() == "half"
   other.kill()
@@ -153,8 +160,10 @@ def test_two_threads_write_one_file_one_after_the_other(tmp_path):
 def test_a_folder_that_is_there_is_left_alone(tmp_path):
   (tmp_path / "made").mkdir()
   (tmp_path / "made" / "precious").touch()
-  with pytest.raises(UserError, match="there already"):
-    with files.making_folder(tmp_path / "made"):
-      pass
+  with (
+    pytest.raises(UserError, match="there already"),
+    files.making_folder(tmp_path / "made"),
+  ):
+    pass
   assert _names(tmp_path) == ["made"]
   assert _names(tmp_path / "made") == ["precious"]
