@@ -6,7 +6,7 @@ import numpy as np
 
 from eartalk_jax.errors import UserError
 
-_LAST_SEED = 2**32 - 1
+LAST_SEED = 2**32 - 1
 
 
 def integer(value, what, low, high):
@@ -38,7 +38,7 @@ def number(value, what, low, high):
 
 def seed(value):
   """`value` as the seed of a stream; UserError if it is none."""
-  return integer(value, "seed", 0, _LAST_SEED)
+  return integer(value, "seed", 0, LAST_SEED)
 
 
 def array(value, what, dtype, *shape):

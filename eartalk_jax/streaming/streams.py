@@ -210,8 +210,10 @@ class Streams:
     """Puts what was saved into a new stream; returns its row of the state."""
     stream.ear.load(content["ear"])
     stream.timeline.load(content["timeline"])
-    scales = content["scales"]
-    stream.scales = {k: parse_scale(k, scales[k]) for k in self.guidance}
+    scales = content["scales"].items()
+    stream.scales = {name: parse_scale(name, scale) for name, scale in scales}
+    if stream.scales.keys() != self.guidance.keys():
+      raise UserError(f"guidance of {list(stream.scales)}")
     if content["idle"]:
       pose, number = content["idle"]
       values = self._portrait_values({} if pose is None else {"pose": pose})
