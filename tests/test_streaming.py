@@ -469,7 +469,7 @@ def test_a_frame_that_is_not_finite_stops_its_stream_alone(
   usual = (0, [0, 0, 0])
   want = talk(run(usual), speech[0])
   beside = talk(run(usual, index=1), speech[1])
-  broken = run(usual, (6, [1, 1, 1]))
+  broken = run(usual, (6, [1, 1, 1]), (7, [0, 0, 0]))
   other = run(usual, index=1)
   for stream, speech_S in ((broken, speech[0]), (other, speech[1])):
     stream.push(speech_S)
