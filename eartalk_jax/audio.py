@@ -17,6 +17,7 @@ import functools
 import librosa
 import numpy as np
 
+from eartalk_jax.bounds import array, integer
 from eartalk_jax.errors import UserError
 
 FLOOR = 1e-5
@@ -24,6 +25,9 @@ FLOOR = 1e-5
 MEAN, SCALE = -5.0, 4.0
 # The feature of digital silence; stands for whatever is outside of a clip.
 SILENCE = np.float32((np.log(FLOOR) - MEAN) / SCALE)
+# Floats of speech lie in [-1, 1], loud ones and resampled ones a little beyond.
+# Whoever leaves 16-bit samples undivided is far beyond.
+LOUDEST = 8.0
 # Frames transformed at once: bounds the memory, changes no bit.
 _BLOCK = 256
 
@@ -74,7 +78,7 @@ def log_mel(samples_S, spec=AudioFeatures()):
     spec: what to compute.
 
   Raises:
-    UserError: a sample is NaN or infinite.
+    UserError: a sample is NaN, infinite, or far beyond [-1, 1].
   """
   stream = MelStream(spec)
   return np.concatenate([stream.push(samples_S), stream.flush()])
@@ -119,9 +123,12 @@ class MelStream:
     }
 
   def load(self, saved):
-    """Goes on where `saved` was taken."""
-    self._buffer_S = saved["buffer"]
-    self._samples, self._frames = saved["samples"], saved["frames"]
+    """Goes on where `saved` was taken; UserError if it does not fit."""
+    samples = integer(saved["samples"], "samples", 0, None)
+    frames = integer(saved["frames"], "frames", 0, None)
+    kept = self.spec.margin + samples - frames * self.spec.frame_samples
+    self._buffer_S = array(saved["buffer"], "samples", np.float32, kept)
+    self._samples, self._frames = samples, frames
 
   def _take(self, frames):
     """Computes up to frame number `frames` and forgets samples of the past."""
@@ -153,12 +160,17 @@ def _as_float(samples_S):
     raise ValueError(f"mono samples [S] expected, not {samples_S.shape}")
   if samples_S.dtype == np.int16:
     return samples_S.astype(np.float32) / 32768
-  samples_S = samples_S.astype(np.float32)
   if not np.isfinite(samples_S).all():
     raise UserError(
       "the audio holds NaN or infinite samples; repair or re-export the file"
     )
-  return samples_S
+  loudest = np.abs(samples_S).max(initial=0)
+  if loudest > LOUDEST:
+    raise UserError(
+      f"the audio holds a sample of {loudest:g}, but floats lie in [-1, 1]; "
+      "divide 16-bit samples by 32768"
+    )
+  return samples_S.astype(np.float32)
 
 
 def _mel(buffer_S, frames, spec):

@@ -3,34 +3,72 @@
   {"pose":    {"0": [0.3, 0, 0], "50": [-0.3, 0, 0], "75": null},
    "emotion": {"0": "happy"}}
 
-A key is a frame number (25 a second, from 0). Its value holds until the next
-key of the same control; null, and every frame before the first key, means "not
-given": the model decides. A value is a list of numbers (or one number for a
-control of size 1), or the name of a category. Numbers lie in [-1, 1], those of
-blink in [0, 1].
+A key is a frame number (25 a second, from 0), in plain digits. Its value holds
+until the next key of the same control; null, and every frame before the first
+key, means "not given": the model decides. A value is a list of numbers (or one
+number for a control of size 1), or the name of a category. Numbers lie in
+[-1, 1], those of blink in [0, 1]; 1 is full scale, so poses are no degrees.
 
 A portrait file says what is known of the portrait itself, in the same values
 without frames: {"pose": [0.1, 0, 0], "emotion": "neutral"}.
 
-Dimension key:  T frames, K numbers of a control.
+Dimension key:  T frames (t of a span), K numbers of a control, N keys.
 """
 
 import difflib
-import json
-import math
 import numbers
-import pathlib
+import re
 
 import numpy as np
 
+from eartalk_jax.bounds import shown
+from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 
 RANGES = {"blink": (0.0, 1.0)}
+# Of controls that are often given in other units.
+SCALES = {
+  "pose": "1 is as far as heads turn; degrees?",
+  "gaze": "1 is as far as eyes turn; degrees?",
+}
 _USUAL_RANGE = (-1.0, 1.0)
+# One way to write each frame: "01" or "1_0" would be a second wish for it.
+_FRAME = re.compile("0|[1-9][0-9]{0,8}")
+
+
+class Schedule:
+  """What is asked of the frames of a video, read a span at a time.
+
+  It takes memory for what is asked, however long the video is.
+
+  Args:
+    wishes: {control: [(frame, numbers_K or None)]}, by frame.
+    sizes: {control: K}.
+  """
+
+  def __init__(self, wishes, sizes):
+    self._steps = {}
+    for name, keys in wishes.items():
+      # Before the first key nothing is given.
+      keys = [(-1, None), *keys]
+      begins_N = np.array([frame for frame, _ in keys])
+      given_N = np.array([wish is not None for _, wish in keys])
+      value_NK = np.zeros((len(keys), sizes[name]), np.float32)
+      value_NK[given_N] = [wish for _, wish in keys if wish is not None] or 0
+      self._steps[name] = begins_N, value_NK, given_N
+
+  def span(self, start, stop):
+    """({name: value_tK}, {name: given_t}) of the frames start <= t < stop."""
+    values, given = {}, {}
+    frame_t = np.arange(start, stop)
+    for name, (begins_N, value_NK, given_N) in self._steps.items():
+      step_t = np.searchsorted(begins_N, frame_t, side="right") - 1
+      values[name], given[name] = value_NK[step_t], given_N[step_t]
+    return values, given
 
 
 def read_controls(path, controls, categories, frames):
-  """Reads a controls file: ({name: value_TK}, {name: given_T}).
+  """Reads a controls file: a Schedule.
 
   Args:
     path: the file, in JSON.
@@ -56,7 +94,8 @@ def read_portrait(path, controls, categories):
   if not isinstance(known, dict):
     raise UserError(f"{path}: an object {{control: value}} is needed")
   wishes = {name: {"0": value} for name, value in known.items()}
-  values, given = parse_controls(wishes, controls, categories, 1, path)
+  schedule = parse_controls(wishes, controls, categories, 1, path)
+  values, given = schedule.span(0, 1)
   return {name: (values[name], given[name]) for name in values}
 
 
@@ -65,31 +104,23 @@ def parse_controls(wishes, controls, categories, frames, source="controls"):
   if not isinstance(wishes, dict):
     raise UserError(f"{source}: an object {{control: {{frame: value}}}} needed")
   known = {control.name: control for control in controls}
-  values, given = {}, {}
+  asked = {}
   for name, keys in wishes.items():
     control = find_control(name, known, source)
     if not isinstance(keys, dict):
       raise UserError(f"{source}: {name}: an object {{frame: value}} needed")
-    value_TK = np.zeros((frames, columns(control)), np.float32)
-    given_T = np.zeros(frames, bool)
+    asked[name] = []
     for frame, wish in _in_order(keys, frames, f"{source}: {name}"):
-      given_T[frame:] = wish is not None
       if wish is not None:
         where = f"{source}: {name}, frame {frame}"
-        value_TK[frame:] = parse_value(wish, control, categories, where)
-    values[name], given[name] = value_TK, given_T
-  return values, given
+        wish = parse_value(wish, control, categories, where)
+      asked[name].append((frame, wish))
+  sizes = {name: columns(known[name]) for name in asked}
+  return Schedule(asked, sizes)
 
 
 def _load(path):
-  try:
-    return json.loads(pathlib.Path(path).read_text())
-  except OSError as error:
-    raise UserError(
-      f"{path}: cannot be read ({error.strerror}); check --controls"
-    ) from error
-  except ValueError as error:
-    raise UserError(f"{path}: not a JSON file ({error})") from error
+  return read_json(path, "check the file")
 
 
 def columns(control):
@@ -101,12 +132,12 @@ def _in_order(keys, frames, where):
   """The (frame, value) pairs by frame; UserError for an impossible frame."""
   pairs = []
   for key, wish in keys.items():
-    try:
-      frame = int(key)
-    except ValueError:
-      raise UserError(f"{where}: {key!r} is not a frame number") from None
-    if frame < 0:
-      raise UserError(f"{where}: frame {frame}; the first frame is 0")
+    if not (isinstance(key, str) and _FRAME.fullmatch(key)):
+      raise UserError(
+        f"{where}: {shown(key)} is not a frame number; the first frame is 0, "
+        "then come 1, 2, ..."
+      )
+    frame = int(key)
     if frame >= frames:
       raise UserError(
         f"{where}: frame {frame} is beyond the end; the audio gives {frames} "
@@ -118,16 +149,16 @@ def _in_order(keys, frames, where):
 
 def find_control(name, known, where):
   """The control of that name; UserError if `known` {name: control} has none."""
-  if name not in known:
-    raise UserError(f"{where}: no control {name!r}; {_hint(name, known)}")
+  if not isinstance(name, str) or name not in known:
+    raise UserError(f"{where}: no control {shown(name)}; {_hint(name, known)}")
   return known[name]
 
 
 def parse_value(wish, control, categories, where):
-  """A wish for one frame as numbers [K], or as the index of a category.
+  """A wish for one frame as numbers [K]; a category is its index.
 
   Args:
-    wish: a list of numbers, one number, or the name of a category.
+    wish: numbers in a list or an array, one number, or the name of a category.
     control: what it is for.
     categories: {name of a categorical control: [names of its classes]}.
     where: for messages.
@@ -135,13 +166,16 @@ def parse_value(wish, control, categories, where):
   Raises:
     UserError: the control cannot have that value.
   """
+  if hasattr(wish, "tolist"):
+    wish = wish.tolist()
   if control.kind == "categorical":
     names = list(categories.get(control.name, []))
-    if wish not in names:
-      raise UserError(f"{where}: no category {wish!r}; {_hint(wish, names)}")
-    return names.index(wish)
-  several = isinstance(wish, list | tuple | np.ndarray)
-  numbers_K = list(wish) if several else [wish]
+    if not isinstance(wish, str) or wish not in names:
+      raise UserError(
+        f"{where}: no category {shown(wish)}; {_hint(wish, names)}"
+      )
+    return [float(names.index(wish))]
+  numbers_K = list(wish) if isinstance(wish, list | tuple) else [wish]
   if len(numbers_K) != control.size:
     raise UserError(
       f"{where}: {len(numbers_K)} numbers, but {control.name} has "
@@ -150,11 +184,14 @@ def parse_value(wish, control, categories, where):
   low, high = range_of(control.name)
   for number in numbers_K:
     real = isinstance(number, numbers.Real) and not isinstance(number, bool)
-    if not (real and math.isfinite(number) and low <= number <= high):
+    # NaN is in no range; integers of any length can be compared.
+    if not (real and low <= number <= high):
+      scale = SCALES.get(control.name) if real else None
       raise UserError(
-        f"{where}: {number!r} is not a number from {low:g} to {high:g}"
+        f"{where}: {shown(number)} is not a number from {low:g} to {high:g}"
+        + (f" ({scale})" if scale else "")
       )
-  return numbers_K
+  return [float(number) for number in numbers_K]
 
 
 def range_of(name):
@@ -163,6 +200,7 @@ def range_of(name):
 
 
 def _hint(name, known):
-  close = difflib.get_close_matches(str(name), list(known), 1)
+  name = name if isinstance(name, str) else ""
+  close = difflib.get_close_matches(name[:40], list(known), 1)
   guess = f"did you mean {close[0]!r}? " if close else ""
   return f"{guess}there are: {', '.join(known) or 'none'}"

@@ -14,18 +14,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax import files
+from eartalk_jax.bounds import integer, number, seed
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.checkpoints.resumption import read_run
-from eartalk_jax.config import from_config, nearest, to_dict
+from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.contexts import contexts
-from eartalk_jax.controls import columns
 from eartalk_jax.errors import UserError
 from eartalk_jax.guidance import make_guidance
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.signals import by_span, conditions
 from eartalk_jax.streaming import frame as streaming
 from eartalk_jax.tokenizer import Tokenizer, load_tokenizer
 from eartalk_jax.training import objective
+
+# Bounds of what may differ from training. Of temperatures 1 draws from what was
+# learned; of steps a hundred show all there is to see.
+SAMPLING = {"steps": (1, 1000), "sets": (1, None), "temperature": (0, 2)}
+_LONGEST_CHUNK = 10_000
 
 
 def load_generator(workdir):
@@ -112,8 +118,8 @@ class Generator:
     for name, value in given.items():
       if name not in ("steps", "sets", "temperature") or name not in head:
         raise UserError(f"a {head['kind']!r} head has no {name} to sample with")
-      if value < (0 if name == "temperature" else 1):
-        raise UserError(f"{name} = {value} is too little to sample with")
+      check = number if name == "temperature" else integer
+      given[name] = check(value, name, *SAMPLING[name])
     config = {**to_dict(self.config), "head": {**head, **given}}
     model = Talker(from_config(TalkerConfig, config))
     return dataclasses.replace(self, model=model)
@@ -137,7 +143,9 @@ class Generator:
         starts from.
       mel_BTAF: log-mel features, or an iterator of pieces of them along T.
       controls: {name: value_BTK}; a category is its index, K = 1. A control
-        that is not named is not given.
+        that is not named is not given. Or a function (start, stop) -> (values,
+        given), both as here, of the frames start <= t < stop: a video's
+        length then costs nothing.
       given: {name: bool_BT}; where False, the control is not given. True
         everywhere for names it leaves out.
       portrait_controls: {name: (value_BK, given_B)}: what is known of the
@@ -152,55 +160,49 @@ class Generator:
       frames_BtYX3 uint8, t <= chunk; T frames in all.
 
     Raises:
-      UserError: an unknown control, or arrays that do not fit.
+      UserError: an unknown control, arrays that do not fit, impossible numbers;
+        or a frame came out as numbers that are not finite.
     """
-    rows = len(portraits_BYX3)
-    seeds = range(rows) if seeds is None else seeds
-    controls, given = controls or {}, given or {}
-    specs = {control.name: control for control in self.config.controls}
-    portrait_controls = portrait_controls or {}
-    for name in {**controls, **given, **portrait_controls}:
-      if name not in specs:
-        raise UserError(f"unknown control {name!r}; {nearest(name, specs)}")
-    seeds = np.asarray(seeds, np.uint32)
-    state = self._open(portraits_BYX3, seeds, portrait_controls)
-    audio = self.config.audio
+    chunk = integer(chunk, "chunk", 1, _LONGEST_CHUNK)
+    latents_BShwC = self.encode_portraits(portraits_BYX3)
+    rows, audio = len(latents_BShwC), self.config.audio
     guidance = make_guidance(self.config, guidance or {}, rows)
-    start = 0
-    for context_BTF in contexts(mel_BTAF, audio.past, audio.ahead, chunk):
-      frames = context_BTF.shape[1]
-      span = slice(start, start + frames)
-      signals = {
-        "audio": context_BTF,
-        "audio_given": np.ones((rows, frames), bool),
-        "controls": {
-          name: _control_signal(
-            spec, controls.get(name), given.get(name), span, rows
-          )
-          for name, spec in specs.items()
-        },
-      }
+    state = self._open(latents_BShwC, seeds, portrait_controls or {})
+    if not callable(controls):
+      controls = by_span(controls or {}, given or {})
+    shape_BAF, start = (rows, audio.steps, audio.bins), 0
+    for context_BtF in contexts(
+      mel_BTAF, shape_BAF, audio.past, audio.ahead, chunk
+    ):
+      lead = context_BtF.shape[:2]
+      asked = controls(start, start + lead[1])
+      signals = conditions(self.config, lead, *asked, context_BtF)
       signals = jax.tree.map(lambda x: _time_major(x, max(chunk, 2)), signals)
-      state, frames_TBYX3 = self._chunk(
+      state, frames_TBYX3, fine_TB = self._chunk(
         self.weights,
         self.tokenizer.params,
         state,
         signals,
-        frames,
+        lead[1],
         guidance,
       )
-      yield np.moveaxis(np.asarray(frames_TBYX3)[:frames], 0, 1)
-      start += frames
+      _check_fine(np.asarray(fine_TB)[: lead[1]], start)
+      yield np.moveaxis(np.asarray(frames_TBYX3)[: lead[1]], 0, 1)
+      start += lead[1]
 
-  def _open(self, portraits_BYX3, seeds, known):
-    rows = len(portraits_BYX3)
-    key_B = jax.vmap(jax.random.key)(seeds)
+  def _open(self, latents_BShwC, seeds, known):
+    rows = len(latents_BShwC)
+    seeds = list(range(rows) if seeds is None else seeds)
+    if len(seeds) != rows:
+      raise UserError(f"{len(seeds)} seeds for {rows} streams")
+    seeds_B = np.asarray([seed(number) for number in seeds], np.uint32)
+    values, given = ({k: v[i] for k, v in known.items()} for i in (0, 1))
     stream = streaming.init(
       self.model,
       self.weights,
-      jnp.asarray(self.encode_portraits(portraits_BYX3)),
-      key_B,
-      self._portrait_signals(known, rows),
+      jnp.asarray(latents_BShwC),
+      jax.vmap(jax.random.key)(seeds_B),
+      conditions(self.config, (rows,), values, given),
     )
     return stream, self.tokenizer.init_decode(rows)
 
@@ -212,7 +214,10 @@ class Generator:
     Raises:
       UserError: pictures of another size or type, or too many.
     """
-    portraits = np.asarray(portraits_BYX3)
+    try:
+      portraits = np.asarray(portraits_BYX3)
+    except ValueError:
+      raise UserError("portraits of several sizes; crop all to one") from None
     if portraits.ndim == 4:
       portraits = portraits[:, None]
     shape, sinks = portraits.shape[1:], self.config.sinks
@@ -221,6 +226,8 @@ class Generator:
         f"portrait {portraits.dtype}{list(shape[1:])}: uint8[{self.size}, "
         f"{self.size}, 3] is needed; crop it with data_pipelines.portrait"
       )
+    if not portraits.size:
+      raise UserError("no portrait; give one picture of each person at least")
     if shape[0] > sinks:
       raise UserError(
         f"{shape[0]} portraits of a person, but the model was trained with "
@@ -228,21 +235,6 @@ class Generator:
       )
     missing = np.repeat(portraits[:, :1], sinks - shape[0], axis=1)
     return self.tokenizer.encode(np.concatenate([portraits, missing], axis=1))
-
-  def _portrait_signals(self, known, rows):
-    controls = {}
-    for spec in self.config.controls:
-      value_BK, given_B = known.get(spec.name, (None, None))
-      if value_BK is not None:
-        value_BK = np.asarray(value_BK)[:, None]
-        given_B = np.asarray(given_B)[:, None]
-      signal = _control_signal(spec, value_BK, given_B, slice(0, 1), rows)
-      controls[spec.name] = {name: x[:, 0] for name, x in signal.items()}
-    return {
-      "audio": np.zeros((rows, self.config.audio.features), np.float32),
-      "audio_given": np.zeros(rows, bool),
-      "controls": controls,
-    }
 
   @functools.cached_property
   def _chunk(self):
@@ -253,42 +245,36 @@ class Generator:
       tokenizer = dataclasses.replace(self.tokenizer, params=decoder)
 
       def frame(index, carry):
-        state, frames_TBtYX3 = carry
+        state, frames_TBtYX3, fine_TB = carry
         now = jax.tree.map(lambda x: x[index], signals)
-        state, frames_BtYX3 = streaming.pixels_step(
+        state, frames_BtYX3, fine_B = streaming.pixels_step(
           self.model, tokenizer, weights, state, now, guidance
         )
-        return state, frames_TBtYX3.at[index].set(frames_BtYX3)
+        frames_TBtYX3 = frames_TBtYX3.at[index].set(frames_BtYX3)
+        return state, frames_TBtYX3, fine_TB.at[index].set(fine_B)
 
-      chunk, rows = signals["audio"].shape[:2]
-      shape = (chunk, rows, tokenizer.stride, self.size, self.size, 3)
+      lead = signals["audio"].shape[:2]
+      shape = (*lead, tokenizer.stride, self.size, self.size, 3)
       # A loop whose length the compiler cannot see, over at least two places,
       # has one body for every chunk: chunks of any length give the same bits.
-      state, frames_TBtYX3 = jax.lax.fori_loop(
-        0, frames, frame, (state, jnp.zeros(shape, jnp.uint8))
-      )
+      made = state, jnp.zeros(shape, jnp.uint8), jnp.ones(lead, bool)
+      state, frames_TBtYX3, fine_TB = jax.lax.fori_loop(0, frames, frame, made)
       frames_TtBYX3 = jnp.moveaxis(frames_TBtYX3, 1, 2)
-      return state, frames_TtBYX3.reshape(-1, *frames_TtBYX3.shape[2:])
+      frames_TBYX3 = frames_TtBYX3.reshape(-1, *frames_TtBYX3.shape[2:])
+      return state, frames_TBYX3, fine_TB
 
     return chunk
 
 
-def _control_signal(spec, value_BTK, given_BT, span, rows):
-  """One control over a span of frames, as the model takes it, batch first."""
-  size = columns(spec)
-  frames = span.stop - span.start
-  if value_BTK is None:
-    value_BtK = np.zeros((rows, frames, size), np.float32)
-    return {"value": value_BtK, "given": np.zeros((rows, frames), bool)}
-  value_BtK = np.asarray(value_BTK, np.float32)[:, span]
-  if value_BtK.shape != (rows, frames, size):
+def _check_fine(fine_TB, start):
+  """Raises UserError for frames that are no pictures."""
+  if not fine_TB.all():
+    frame, row = np.argwhere(~fine_TB)[0]
     raise UserError(
-      f"control {spec.name!r} has shape {np.shape(value_BTK)}; {rows} streams "
-      f"of at least {span.stop} frames of {size} numbers are needed"
+      f"frame {start + frame} of video {row} is no picture (its numbers are "
+      "not finite): bring guidance, temperature and controls nearer to what is "
+      "usual, or sample another checkpoint"
     )
-  if given_BT is None:
-    return {"value": value_BtK, "given": np.ones((rows, frames), bool)}
-  return {"value": value_BtK, "given": np.asarray(given_BT)[:, span]}
 
 
 def _time_major(x_BT, chunk):

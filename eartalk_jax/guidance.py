@@ -8,11 +8,14 @@ all branches go through the network as one batch. Scale 1 changes nothing.
 Dimension key: B streams; Z branches, the full one first.
 """
 
+import numbers
+
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eartalk_jax.bounds import number, shown
 from eartalk_jax.config import nearest
 from eartalk_jax.errors import UserError
 
@@ -70,25 +73,46 @@ class Guidance:
 
 
 NO_GUIDANCE = Guidance({})
+# Pictures fall apart from 10 or so on, numbers far beyond this.
+STRONGEST = 100
 
 
 def make_guidance(config, scales, rows):
   """Checks a user's {signal: scale} and spreads each over `rows` streams.
 
   Raises:
-    UserError: the model has no such signal, or a scale is no finite number.
+    UserError: the model has no such signal, or a scale is no number, or none
+      from -STRONGEST to STRONGEST.
   """
   known = ["audio", *(control.name for control in config.controls)]
-  for name, scale in scales.items():
-    if name not in known:
+  if not isinstance(scales, dict):
+    raise UserError(f"guidance: {shown(scales)}; give {{signal: scale}}")
+  for name in scales:
+    if not isinstance(name, str) or name not in known:
       raise UserError(
-        f"guidance: unknown signal {name!r}; {nearest(name, known)}"
+        f"guidance: unknown signal {shown(name)}; {nearest(str(name), known)}"
       )
-    if not np.all(np.isfinite(scale)):
-      raise UserError(f"guidance: {name} = {scale}; a finite number is needed")
   return Guidance(
-    {
-      name: np.broadcast_to(np.asarray(scale, np.float32), (rows,))
-      for name, scale in scales.items()
-    }
+    {name: _scale_B(name, scale, rows) for name, scale in scales.items()}
   )
+
+
+def parse_scale(name, scale):
+  """One stream's guidance of a signal; UserError if it is no such number."""
+  return number(scale, f"guidance: {name}", -STRONGEST, STRONGEST)
+
+
+def _scale_B(name, scale, rows):
+  if isinstance(scale, numbers.Real):
+    scale = [scale] * rows
+  try:
+    scale_B = np.asarray(scale)
+  except ValueError:  # lists in it
+    scale_B = np.zeros(())
+  if scale_B.shape != (rows,):
+    raise UserError(
+      f"guidance: {name} = {shown(scale)}; one number is needed, or one for "
+      f"each of {rows} streams"
+    )
+  scales = [parse_scale(name, scale) for scale in scale_B.tolist()]
+  return np.asarray(scales, np.float32)

@@ -51,21 +51,21 @@ class Idle:
     return found
 
 
-def fill(idle, frames, controls, given):
-  """Adds idling to controls wherever they are not given.
+def fill(idle, start, stop, controls, given):
+  """Adds idling to a span's controls wherever they are not given.
 
   Args:
     idle: Idle.
-    frames: T.
-    controls, given: {name: value_TK} and {name: given_T}; changed in place.
+    start, stop: the frames, start <= t < stop.
+    controls, given: {name: value_tK} and {name: given_t}; changed in place.
   """
-  rows = [idle.at(frame) for frame in range(frames)]
+  rows = [idle.at(frame) for frame in range(start, stop)]
   for name in rows[0] if rows else ():
-    idle_TK = np.asarray([row[name] for row in rows], np.float32)
-    asked_T = given.get(name, np.zeros(frames, bool))
-    asked_TK = controls.get(name, idle_TK)
-    controls[name] = np.where(asked_T[:, None], asked_TK, idle_TK)
-    given[name] = np.ones(frames, bool)
+    idle_tK = np.asarray([row[name] for row in rows], np.float32)
+    asked_t = given.get(name, np.zeros(len(rows), bool))
+    asked_tK = controls.get(name, idle_tK)
+    controls[name] = np.where(asked_t[:, None], asked_tK, idle_tK)
+    given[name] = np.ones(len(rows), bool)
 
 
 def _rng(*numbers):

@@ -41,7 +41,7 @@ def number(low=None, high=None):
 
 def _checked(kind, name, low, high):
   limits = "".join(
-    f" {word} {limit:g}"
+    f" {word} {limit}"
     for word, limit in (("from", low), ("to", high))
     if limit is not None
   )

@@ -1,24 +1,29 @@
 """Makes a video: a portrait says what is heard in an audio file."""
 
 import argparse
-import pathlib
+import os
 
 import numpy as np
 
 from data_pipelines.portrait import load_portrait
 from data_pipelines.speech import count_frames, stream_mel, stream_samples
-from eartalk_jax.controls import read_controls, read_portrait
+from eartalk_jax import bounds
+from eartalk_jax.controls import Schedule, read_controls, read_portrait
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
-from eartalk_jax.generate import load_generator
+from eartalk_jax.generate import SAMPLING, load_generator
+from eartalk_jax.guidance import STRONGEST
 from eartalk_jax.idle import Idle, fill
+from eartalk_jax.outputs import check_file
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.video import writing_video
-from launch import cli
+from launch import arguments, cli
 
 FPS = 25
 # Of the sound track; the model itself listens at 16 kHz.
 SOUND_RATE = 48_000
+
+_scale = arguments.number(-STRONGEST, STRONGEST)
 
 _EPILOG = """example:
   python -m launch.sample --checkpoint runs/demo/talker --portrait me.jpg \\
@@ -30,8 +35,9 @@ controls file (JSON), frames counted from 0 at 25 a second:
    "blink":   {"20": 1, "24": null}}
 A value holds until the next key of its control; null, and every frame before
 the first key, leaves it to the model. Pose is yaw, pitch, roll, gaze is x, y,
-all in [-1, 1]; blink is in [0, 1]; categories go by name. What is known of the
-portrait is said without frames: {"pose": [0.3, 0, 0], "emotion": "neutral"}
+all in [-1, 1] (1 is as far as they go: no degrees); blink is in [0, 1];
+categories go by name. What is known of the portrait is said without frames:
+{"pose": [0.3, 0, 0], "emotion": "neutral"}
 """
 
 
@@ -46,26 +52,16 @@ def make_video(generator, args):
     [load_portrait(path, generator.size, args.faces) for path in args.portrait]
   )
   frames = count_frames(args.audio)
-  controls, given = {}, {}
-  if args.controls:
-    controls, given = read_controls(
-      args.controls, generator.config.controls, generator.categories, frames
-    )
   known = {}
   if args.portrait_controls:
     known = read_portrait(
       args.portrait_controls, generator.config.controls, generator.categories
     )
-  if not args.no_idle:
-    poses = {name: value_BK[0] for name, (value_BK, _) in known.items()}
-    idle = Idle(generator.config.controls, poses, args.seed)
-    fill(idle, frames, controls, given)
   chunks = generator.generate(
     portraits_SYX3[None],
     (mel_TAF[None] for mel_TAF in stream_mel(args.audio, generator.mel_bins)),
-    {name: value_TK[None] for name, value_TK in controls.items()},
-    {name: given_T[None] for name, given_T in given.items()},
-    known,
+    _controls(generator, args, frames, known),
+    portrait_controls=known,
     seeds=[args.seed],
     guidance=_guidance(args),
   )
@@ -83,18 +79,45 @@ def make_video(generator, args):
   return frames
 
 
+def _controls(generator, args, frames, known):
+  """What the arguments ask of any span of frames, as `generate` takes it."""
+  specs, schedule = generator.config.controls, Schedule({}, {})
+  if args.controls:
+    schedule = read_controls(args.controls, specs, generator.categories, frames)
+  poses = {name: value_BK[0] for name, (value_BK, _) in known.items()}
+  idle = None if args.no_idle else Idle(specs, poses, args.seed)
+
+  def asked(start, stop):
+    controls, given = schedule.span(start, stop)
+    if idle:
+      fill(idle, start, stop, controls, given)
+    return (
+      {name: value_tK[None] for name, value_tK in controls.items()},
+      {name: given_t[None] for name, given_t in given.items()},
+    )
+
+  return asked
+
+
 def _guidance(args):
   """What the flags ask for: {signal: scale}."""
-  scales = {} if args.audio_guidance == 1 else {"audio": args.audio_guidance}
-  for wish in args.guidance:
-    name, _, scale = wish.partition("=")
-    try:
-      scales[name] = float(scale)
-    except ValueError:
-      raise UserError(
-        f"--guidance {wish}: write SIGNAL=SCALE, audio=1.5 say"
-      ) from None
+  wishes = [("audio", args.audio_guidance)] * (args.audio_guidance != 1)
+  wishes += args.guidance
+  scales = dict(wishes)
+  if len(scales) < len(wishes):
+    raise UserError("--guidance says a signal twice; give it once")
   return scales
+
+
+def _wish(text):
+  """An argument's type: SIGNAL=SCALE as (signal, scale)."""
+  name, _, scale = text.partition("=")
+  try:
+    return name, _scale(scale)
+  except argparse.ArgumentTypeError as error:
+    raise argparse.ArgumentTypeError(
+      f"{error}, in the form SIGNAL=SCALE, audio=1.5 say"
+    ) from None
 
 
 class _Sound:
@@ -119,12 +142,7 @@ class _Sound:
 
 
 def _arguments(argv):
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.sample",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = arguments.Parser("sample", __doc__, _EPILOG)
   add = parser.add_argument
   add("--checkpoint", required=True, help="work directory of launch.train")
   add(
@@ -148,34 +166,45 @@ def _arguments(argv):
     help="leave what --controls does not ask for to the model: without this, "
     "faces blink, look about and, if the portrait's pose is known, sway",
   )
-  add("--seed", type=int, default=0, help="of the noise (default 0)")
+  add(
+    "--seed",
+    type=arguments.integer(0, bounds.LAST_SEED),
+    default=0,
+    help="of the noise (default 0)",
+  )
   add(
     "--audio-guidance",
-    type=float,
+    type=_scale,
     default=1.0,
     help="above 1 follows the audio harder, at twice the work (default 1)",
   )
   add(
     "--guidance",
     action="append",
+    type=_wish,
     default=[],
     metavar="SIGNAL=SCALE",
     help="the same for any control, pose=1.5 say; may be given several times, "
     "each adds the work of one more video",
   )
-  add("--steps", type=int, help="sampling steps (default: as trained)")
-  add("--sets", type=int, help="sets of tokens in a frame, of a masked head")
-  add("--temperature", type=float, help="scale of the noise, 0 to 1")
+  for name, kind, text in (
+    ("steps", arguments.integer, "sampling steps (default: as trained)"),
+    ("sets", arguments.integer, "sets of tokens in a frame, of a masked head"),
+    (
+      "temperature",
+      arguments.number,
+      "scale of the noise, 0 to 2; 1 draws from what was learned, less is "
+      "steadier (default: as trained)",
+    ),
+  ):
+    add(f"--{name}", type=kind(*SAMPLING[name]), help=text)
   add(
     "--faces",
     default="cascade",
     help="how to crop the portrait: cascade (find the face), whole (it is "
     "cropped already), package.module:function (default cascade)",
   )
-  args = parser.parse_args(argv)
-  if not 0 <= args.seed < 2**32:
-    raise UserError(f"--seed {args.seed}: give 0 to {2**32 - 1}")
-  return args
+  return parser.parse_args(argv)
 
 
 def main(argv=None):
@@ -184,8 +213,10 @@ def main(argv=None):
   for name in ("portrait", "audio", "controls", "portrait_controls"):
     paths, flag = getattr(args, name) or [], name.replace("_", "-")
     for path in [paths] if isinstance(paths, str) else paths:
-      if not pathlib.Path(path).is_file():
+      if not os.path.isfile(path):
         raise UserError(f"--{flag} {path}: there is no such file")
+  reads = [args.audio, args.controls, args.portrait_controls, *args.portrait]
+  check_file(args.out, reads=[args.checkpoint, *reads])
   use_compile_cache()
   generator = load_generator(args.checkpoint).sampling(
     steps=args.steps, sets=args.sets, temperature=args.temperature

@@ -11,6 +11,7 @@ import numpy as np
 
 from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.models.probe import ProbeConfig
+from eartalk_jax.signals import by_span
 
 SIZE = 16
 MOUTH = (slice(10, 15), slice(4, 12))
@@ -126,11 +127,14 @@ class FakeGenerator:
       portraits_BYX3 = portraits_BYX3[:, 0]
     self.calls.append((controls, given, seeds, guidance))
     pieces = [mel_BTAF] if hasattr(mel_BTAF, "shape") else mel_BTAF
+    if not callable(controls):
+      controls = by_span(controls or {}, given or {})
     start = 0
     for piece_BTAF in pieces:
       for at in range(0, piece_BTAF.shape[1], chunk):
         part_BTAF = piece_BTAF[:, at : at + chunk]
-        yield self._chunk(portraits_BYX3, part_BTAF, controls or {}, start)
+        asked, _ = controls(start, start + part_BTAF.shape[1])
+        yield self._chunk(portraits_BYX3, part_BTAF, asked, start)
         start += part_BTAF.shape[1]
 
   def _chunk(self, portraits_BYX3, mel_BTAF, controls, start):
@@ -140,7 +144,7 @@ class FakeGenerator:
     if self.kind == "frozen":
       return still_BTYX3
     deaf = self.kind == "deaf"
-    zeros = np.zeros((rows, start + frames, 3))
+    zeros = np.zeros((rows, frames, 3))
     pose = controls.get("pose", zeros)
     emotion = controls.get("emotion", zeros)
     return np.stack(
@@ -149,8 +153,8 @@ class FakeGenerator:
           draw(
             portraits_BYX3[row],
             rng.uniform() if deaf else mel_BTAF[row, t, 0, 0],
-            pose[row, start + t, 0],
-            emotion[row, start + t, 0],
+            pose[row, t, 0],
+            emotion[row, t, 0],
           )
           for t in range(frames)
         ]

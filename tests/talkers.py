@@ -121,3 +121,16 @@ def batch(cfg=TINY, rows=2, frames=11, seed=0):
       },
     },
   }
+
+
+def breaking(generator):
+  """The generator with weights by which a pose of 1 is beyond all numbers."""
+  rest = dict(generator.weights["rest"])
+  pose = rest["conditions"]["pose_in"]
+  huge = {**pose, "kernel": jnp.full_like(pose["kernel"], 2e38)}
+  rest["conditions"] = {**rest["conditions"], "pose_in": huge}
+  weights = {**generator.weights, "rest": rest}
+  broken = dataclasses.replace(generator, weights=weights)
+  # Weights are arguments of the compiled program, which is the same.
+  broken.__dict__["_chunk"] = generator._chunk
+  return broken

@@ -146,9 +146,10 @@ def test_the_controls_of_the_demo_are_valid_and_change_midway():
     types.SimpleNamespace(name="pose", kind="continuous", size=3),
     types.SimpleNamespace(name="emotion", kind="categorical", size=3),
   )
-  values, given = parse_controls(
+  schedule = parse_controls(
     demo_controls(100, emotions), controls, {"emotion": emotions}, 100
   )
+  values, given = schedule.span(0, 100)
   assert given["pose"].all()
   assert values["pose"][0, 0] < -0.4
   assert values["pose"][99, 0] > 0.4

@@ -15,6 +15,7 @@ from eartalk_jax.config import to_dict
 from eartalk_jax.contexts import contexts
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.signals import by_span
 from eartalk_jax.streaming import frame as streaming
 from eartalk_jax.tokenizer import Tokenizer
 
@@ -48,7 +49,7 @@ def inputs():
   return {
     "portraits_BYX3": rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8),
     "mel_BTAF": rng.normal(size=(2, T, 4, 5)).astype(np.float32),
-    "controls": {"pose": rng.normal(size=(2, T, 3)).astype(np.float32)},
+    "controls": {"pose": rng.uniform(-1, 1, (2, T, 3)).astype(np.float32)},
   }
 
 
@@ -82,7 +83,7 @@ def test_chunks_of_any_length_give_the_same_bits(generator, inputs, chunk):
 def test_contexts_of_pieces_equal_those_of_the_whole(inputs, pieces, chunk):
   mel_BTAF = inputs["mel_BTAF"]
   cuts = np.split(mel_BTAF, np.cumsum(pieces)[:-1], axis=1)
-  got = list(contexts(iter(cuts), past=3, ahead=2, chunk=chunk))
+  got = list(contexts(iter(cuts), (2, 4, 5), past=3, ahead=2, chunk=chunk))
   assert all(piece.shape[1] == chunk for piece in got[:-1])
   want = np.stack([frame_context(mel, 3, 2) for mel in mel_BTAF])
   np.testing.assert_array_equal(np.concatenate(got, axis=1), want)
@@ -90,7 +91,7 @@ def test_contexts_of_pieces_equal_those_of_the_whole(inputs, pieces, chunk):
 
 def test_a_control_acts_from_its_frame_on(generator, inputs):
   pose = inputs["controls"]["pose"].copy()
-  pose[:, 6:] += 3.0
+  pose[:, 6:] += 0.9
   before = _video(generator, inputs)
   after = _video(generator, inputs, controls={"pose": pose})
   np.testing.assert_array_equal(before[:, :6], after[:, :6])
@@ -139,8 +140,14 @@ def test_sampling_may_differ_from_training(generator):
   assert generator.sampling().config == generator.config
   for settings, message in [
     ({"sets": 2}, "'flow' head has no sets"),
-    ({"steps": 0}, "steps = 0 is too little"),
-    ({"temperature": -0.1}, "temperature = -0.1"),
+    *[
+      ({"steps": steps}, "steps = .*whole number from 1 to 1000")
+      for steps in (0, 10**9, 1.5, True, "3")
+    ],
+    *[
+      ({"temperature": warm}, "temperature = .*finite number from 0 to 2")
+      for warm in (-0.1, 2.1, float("nan"), float("inf"), 1e30, "1", 10**400)
+    ],
     ({"width": 8}, "has no width"),
   ]:
     with pytest.raises(UserError, match=message):
@@ -166,3 +173,86 @@ def test_several_portraits_of_a_person(generator, inputs):
     _video(generator, inputs, portraits_BYX3=pair_BSYX3)
   with pytest.raises(UserError, match=r"uint8\[32, 32, 3\] is needed"):
     _video(generator, inputs, portraits_BYX3=once_BYX3[:, :-1])
+
+
+def test_controls_may_be_a_function_of_the_span(generator, inputs):
+  given = {"pose": np.arange(T)[None].repeat(2, 0) % 3 > 0}
+  whole = by_span(inputs["controls"], given)
+  asked = []
+
+  def controls(start, stop):
+    asked.append((start, stop))
+    return whole(start, stop)
+
+  np.testing.assert_array_equal(
+    _video(generator, inputs, controls=controls, chunk=4),
+    _video(generator, inputs, given=given, chunk=4),
+  )
+  # No more than a chunk at a time, whatever the video's length is.
+  assert asked == [(0, 4), (4, 8), (8, T)]
+
+
+NAN_POSE = np.full((2, T, 3), np.nan, np.float32)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"controls": {"pose": NAN_POSE}}, "pose.*NaN"),
+    ({"controls": {"pose": np.full((2, T, 3), 18.0)}}, "holds 18; .*degrees"),
+    ({"controls": {"pose": np.zeros((2, T, 2))}}, "of 3 numbers"),
+    ({"controls": {"pose": np.zeros(3)}}, "of 3 numbers"),
+    ({"controls": {"pose": "turn"}}, "no array of numbers"),
+    ({"controls": {"emotion": np.full((2, T, 1), 4.0)}}, "no index of its 4"),
+    ({"controls": {"emotion": np.full((2, T, 1), 0.5)}}, "no index of its 4"),
+    ({"given": {"pose": np.ones((2, T))}}, r"float64\[2, 11\].*bool"),
+    ({"given": {"pose": np.ones((2, 1), bool)}}, r"bool\[2, 1\]"),
+    ({"given": {"nose": np.ones((2, T), bool)}}, "unknown control 'nose'"),
+    (
+      {"portrait_controls": {"pose": (NAN_POSE[:, 0], [True] * 2)}},
+      "pose.*NaN",
+    ),
+    ({"portrait_controls": {"pose": (np.zeros((1, 3)), [True] * 2)}}, "2 str"),
+    ({"mel_BTAF": np.full((2, T, 4, 5), np.inf)}, "features hold NaN or inf"),
+    ({"mel_BTAF": np.zeros((1, T, 4, 5))}, r"\(1, 11, 4, 5\); \[2, frames, 4"),
+    ({"mel_BTAF": np.zeros((2, T, 5, 4))}, r"\(2, 11, 5, 4\); \[2, frames, 4"),
+    ({"mel_BTAF": iter(["a"])}, "no array of numbers"),
+    *[
+      ({"seeds": [0, seed]}, "seed = .*from 0 to 4294967295")
+      for seed in (-1, 2**32, 1.0, "1", None, float("nan"), True)
+    ],
+    ({"seeds": [1]}, "1 seeds for 2 streams"),
+    ({"guidance": {"audio": [1.0]}}, "one for each of 2 streams"),
+    ({"guidance": {"audio": [1.0, 1e9]}}, "from -100 to 100"),
+    ({"chunk": 0}, "chunk = 0"),
+    ({"portraits_BYX3": np.zeros((0, 32, 32, 3), np.uint8)}, "no portrait"),
+    ({"portraits_BYX3": [np.zeros((32, 32, 3)), [1]]}, "several sizes"),
+    ({"portraits_BYX3": None}, r"uint8\[32, 32, 3\] is needed"),
+  ],
+)
+def test_what_cannot_be_is_a_line(generator, inputs, changes, message):
+  with pytest.raises(UserError, match=message) as caught:
+    _video(generator, inputs, **changes)
+  assert len(str(caught.value).splitlines()) == 1
+
+
+def test_numbers_that_are_not_given_do_not_matter(generator, inputs):
+  pose = inputs["controls"]["pose"].copy()
+  given = {"pose": np.arange(T)[None].repeat(2, 0) >= 5}
+  want = _video(generator, inputs, given=given)
+  pose[:, :5] = np.nan
+  got = _video(generator, inputs, controls={"pose": pose}, given=given)
+  np.testing.assert_array_equal(got, want)
+
+
+def test_a_frame_that_is_not_finite_is_an_error(generator, inputs):
+  pose = 0 * inputs["controls"]["pose"]
+  pose[1, 6] = 1.0
+  broken = talkers.breaking(generator)
+  chunks = broken.generate(
+    inputs["portraits_BYX3"], inputs["mel_BTAF"], {"pose": pose}, chunk=4
+  )
+  assert next(chunks).shape == (2, 4, 32, 32, 3)
+  with pytest.raises(UserError, match="frame 6 of video 1 is no picture"):
+    next(chunks)
+  assert _video(broken, inputs, controls={"pose": 0 * pose}).shape[1] == T

@@ -77,8 +77,19 @@ def test_without_guidance_there_is_one_branch():
     ({"posse": 2.0}, "did you mean pose"),
     ({"audio": float("nan")}, "finite"),
     ({"audio": [1.0, float("inf")]}, "finite"),
+    *[
+      ({"audio": scale}, "audio = .*finite number from -100 to 100")
+      for scale in (101, -1e30, 10**400, True)
+    ],
+    *[
+      ({"audio": scale}, "one for each of 2 streams")
+      for scale in ("2", None, [1, 2, 3], [[1, 2], [3]], [], np.ones((2, 1)))
+    ],
+    ({2: 1.0}, "unknown signal 2"),
+    (["audio"], "give {signal: scale}"),
   ],
 )
 def test_what_cannot_be_guided_is_named(scales, message):
-  with pytest.raises(UserError, match=message):
+  with pytest.raises(UserError, match=message) as caught:
     make_guidance(CFG, scales, rows=2)
+  assert len(str(caught.value).splitlines()) == 1

@@ -60,13 +60,26 @@ def test_wishes_come_first():
   idle, asked_T = Idle(CONTROLS, {}, 0), np.arange(300) >= 200
   controls = {"blink": np.full((300, 1), 0.7), "emotion": np.ones((300, 1))}
   given = {"blink": asked_T, "emotion": asked_T}
-  fill(idle, 300, controls, given)
+  fill(idle, 0, 300, controls, given)
   assert np.all(controls["blink"][200:] == 0.7) and given["blink"].all()
   np.testing.assert_allclose(
     controls["blink"][:200], _tracks(idle, 200)["blink"]
   )
   np.testing.assert_array_equal(given["emotion"], asked_T)
   assert set(controls) == {"blink", "emotion", "gaze"}
+
+
+def test_a_span_of_idling_is_a_part_of_the_whole_however_late_it_is():
+  idle = Idle(CONTROLS, {"pose": [0, 0, 0]}, 3)
+  whole = {}, {}
+  fill(idle, 0, 90, *whole)
+  part = {}, {}
+  fill(idle, 33, 80, *part)
+  for name, value_tK in part[0].items():
+    np.testing.assert_array_equal(value_tK, whole[0][name][33:80])
+  late = {}, {}
+  fill(idle, 10**9, 10**9 + 2, *late)
+  assert {x_tK.shape[0] for x_tK in late[0].values()} == {2}
 
 
 @pytest.mark.parametrize("idle", [True, False])

@@ -13,7 +13,15 @@
 
 Frame t needs the speech up to the end of frame t + the look-ahead, see
 `Streams.look_ahead_seconds`. The same samples give the same frames, bit by bit,
-however they are cut and whoever else is there.
+however they are cut and whoever else is there, in a given number of slots.
+
+Any thread may call anything: one lock lets one call at a time through, so a
+thread that pulls keeps the others waiting. A server is best off with one thread
+that owns the streams, and a queue to it.
+
+A frame whose numbers are not finite is an error of its stream, at its `pull`,
+and of no other; the stream goes on from that frame once its settings allow it.
+Who is not pulled stands still with 50 frames made, however fast others go on.
 """
 
 from eartalk_jax.streaming.stream import Stream

@@ -182,8 +182,17 @@ def pixels_step(
     model, weights, signals, guidance: see `step`.
 
   Returns:
-    (the state after the frame, uint8 frames_BtYX3).
+    (the state after the frame, uint8 frames_BtYX3, fine_B): whether the numbers
+    behind a stream's frames are finite. If not, neither its frames nor its
+    state are of use.
   """
   stream, latent_BhwC = step(model, weights, state[0], signals, guidance)
   decode, frames_BtYX3 = tokenizer.decode_step(state[1], latent_BhwC)
-  return (stream, decode), jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)
+  fine_B = _finite(latent_BhwC) & _finite(frames_BtYX3)
+  pixels_BtYX3 = jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)
+  return (stream, decode), pixels_BtYX3, fine_B
+
+
+def _finite(x):
+  """Whether all numbers of each row are finite, [B]."""
+  return jnp.isfinite(x).all(axis=range(1, x.ndim))

@@ -4,35 +4,52 @@ Dimension key: S samples, t frames, Y X picture.
 """
 
 import collections
+import numbers
 
 import numpy as np
 
 from eartalk_jax.audio import AudioFeatures
+from eartalk_jax.bounds import integer, shown
 from eartalk_jax.errors import UserError
+from eartalk_jax.guidance import parse_scale
+from eartalk_jax.streaming.alone import alone
 from eartalk_jax.streaming.ear import Ear
 from eartalk_jax.streaming.timeline import Timeline
+
+# Frames that others' pulls make of a stream that nobody pulls: 2 seconds.
+MOST_WAITING = 50
 
 
 class Stream:
   """Speech and wishes in, frames out. `Streams.open` makes one.
+
+  Any thread may call any method, see `Streams`.
 
   Attributes:
     row: its slot.
     ear, timeline: what it heard and what is asked of it.
     scales: {signal: its guidance}.
     idle: Idle, what it does where nothing is asked; or None.
-    made: frames that nobody pulled yet.
+    made: frames that nobody pulled yet; MOST_WAITING at most, then the stream
+      stands still until it is pulled itself.
+    coming: frames on their way.
+    broken: whether the next frame was tried and is no picture.
+    lock: of all streams together.
   """
 
   def __init__(self, streams, row):
     config = streams.generator.config
     self._streams = streams
+    self.lock = streams.lock
     self.row = row
     self.ear = Ear(config.audio)
     self.timeline = Timeline(config.controls, streams.generator.categories)
     self.scales = dict(streams.guidance)
     self.idle = None
     self.made = collections.deque()
+    self.coming = 0
+    self.broken = False
+    self._told = False  # that it is broken, while frames are waiting
 
   @property
   def frame(self):
@@ -42,10 +59,13 @@ class Stream:
   @property
   def ready(self):
     """Frames that could be made by now."""
-    return self.ear.ready
+    return self.ear.ready - self.coming
 
+  @alone
   def push(self, samples_S, rate=AudioFeatures.sample_rate, first=None):
     """Takes the next samples of the speech, any number of them.
+
+    What is not pulled yet is kept as features, 32 kB for a second.
 
     Args:
       samples_S: mono, int16 or floats in [-1, 1].
@@ -54,32 +74,38 @@ class Stream:
         source that can lose or repeat packets should say it.
 
     Raises:
-      UserError: closed or finished, another rate or type, NaN, a gap.
+      UserError: closed or finished, another rate or type, NaN, floats far
+        beyond [-1, 1], a gap.
     """
     self._check_open()
-    if first not in (None, self.ear.samples):
+    heard = self.ear.samples
+    if first is not None and integer(first, "first", None, None) != heard:
       raise UserError(
-        f"speech from sample {first} on, but sample {self.ear.samples} is "
-        "next: push silence for what is lost, drop what was pushed before"
+        f"speech from sample {first} on, but sample {heard} is next: push "
+        "silence for what is lost, drop what was pushed before"
       )
-    if rate != AudioFeatures.sample_rate:
+    if not isinstance(rate, numbers.Real) or rate != AudioFeatures.sample_rate:
       raise UserError(
-        f"speech of {rate} Hz: resample it to {AudioFeatures.sample_rate} Hz"
+        f"speech of {shown(rate)} Hz: resample it to "
+        f"{AudioFeatures.sample_rate} Hz"
       )
     self.ear.push(samples_S)
 
+  @alone
   def finish(self):
     """Ends the speech: round(seconds * 25) frames will have been made."""
     self._check_open()
     self.ear.finish()
 
+  @alone
   def set(self, name, value, frame=None):
     """Asks for a control's value from a frame on.
 
     Args:
       name: of the control.
       value: numbers, or the name of a category.
-      frame: the next one unless given.
+      frame: the next one unless given. Of two wishes for a frame the later one
+        holds.
 
     Raises:
       UserError: closed, no such control, an impossible value, a past frame.
@@ -89,16 +115,13 @@ class Stream:
       raise UserError(f"{name}: no value; clear() leaves it to the model")
     self.timeline.set(name, value, frame)
 
+  @alone
   def clear(self, name, frame=None):
     """Takes a wish back from a frame on: idling or the model decide."""
     self._check_open()
     self.timeline.set(name, None, frame)
 
-  def wishes(self):
-    """{control: numbers} of the next frame; moves on by one."""
-    idle = self.idle.at(self.frame) if self.idle else {}
-    return idle | self.timeline.advance()
-
+  @alone
   def guide(self, name, scale):
     """Changes the guidance of a signal from the next frame on.
 
@@ -107,43 +130,81 @@ class Stream:
       scale: 1 is none.
 
     Raises:
-      UserError: closed, a signal that is not guided, no finite number.
+      UserError: closed, a signal that is not guided, no sane number.
     """
     self._check_open()
-    if name not in self.scales:
+    if not isinstance(name, str) or name not in self.scales:
       raise UserError(
         f"guidance: {name} is not guided here; make Streams(..., "
-        f"guidance={{{name!r}: 1.0}})"
+        f"guidance={{{shown(name)}: 1.0}})"
       )
-    if not np.isfinite(scale):
-      raise UserError(f"guidance: {name} = {scale}; a finite number is needed")
-    self.scales[name] = float(scale)
+    self.scales[name] = parse_scale(name, scale)
 
+  @alone
   def pull(self):
     """All frames that can be made by now and were not pulled, uint8 [t Y X 3].
 
     Other streams that are ready move on in the same steps.
+
+    Raises:
+      UserError: closed; or the next frame is no picture, for its numbers are
+        not finite. What was made before it comes with the next pull, and that
+        frame is tried again: the stream goes on once its settings allow it.
     """
     self._check_open()
-    while self.ready:
-      self._streams.advance()
-    self._streams.hand_out()
+    self._streams.serve(self)
+    self._told = self.broken and not (self._told and self.made)
+    if self._told:
+      raise UserError(
+        f"frame {self.frame} is no picture (its numbers are not finite): bring "
+        "this stream's guidance and controls nearer to what is usual and pull "
+        "again, or close it; other streams go on"
+      )
     size = self._streams.generator.size
     none_tYX3 = np.zeros((0, size, size, 3), np.uint8)
     made_tYX3 = np.concatenate([none_tYX3, *self.made])
     self.made.clear()
     return made_tYX3
 
+  @alone
   def save(self):
     """Everything about the stream as bytes, for `Streams.restore`."""
     self._check_open()
     return self._streams.save(self)
 
+  @alone
   def close(self):
     """Frees the slot; nothing more can be done with the stream."""
     self._check_open()
     self._streams.release(self)
     self._streams = None
+
+  def moves(self):
+    """Whether it takes part in a step that is made for another stream."""
+    waiting = len(self.made) + self.coming
+    return self.ready > 0 and not self.broken and waiting < MOST_WAITING
+
+  def send(self):
+    """(features, {control: numbers}) of a frame that is to be made."""
+    frame = self.frame + self.coming
+    idle = self.idle.at(frame) if self.idle else {}
+    features = self.ear.at(self.coming)
+    self.coming += 1
+    return features, idle | self.timeline.at(frame)
+
+  def receive(self, frames_tYX3):
+    """Takes what was made of the frame sent first; None if it is no picture.
+
+    Then all that was sent is void: the frame is the next one still.
+    """
+    if frames_tYX3 is None:
+      self.broken, self.coming = True, 0
+    if self.broken:
+      return
+    self.made.append(frames_tYX3)
+    self.coming -= 1
+    self.ear.advance()
+    self.timeline.advance()
 
   def _check_open(self):
     if self._streams is None:

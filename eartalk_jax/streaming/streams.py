@@ -3,45 +3,63 @@
 Who has no speech to go on with stands still while the others move; who joins
 or leaves changes numbers, never shapes, so nothing compiles again.
 
-Dimension key: B slots, S sink frames, K size of a control, Y X picture, h w C
-latent frame.
+Dimension key: B slots, S sink frames, K size of a control, t Y X pictures, h w
+C latent frame.
 """
 
-import dataclasses
+import collections
 import functools
+import threading
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eartalk_jax import bounds, signals
 from eartalk_jax.audio import AudioFeatures
-from eartalk_jax.controls import columns, find_control, parse_value
+from eartalk_jax.controls import find_control, parse_value
 from eartalk_jax.errors import UserError
-from eartalk_jax.guidance import Guidance, make_guidance
+from eartalk_jax.guidance import Guidance, make_guidance, parse_scale
 from eartalk_jax.idle import Idle
-from eartalk_jax.streaming import frame
-from eartalk_jax.streaming.saved import pack, unpack
-from eartalk_jax.streaming.stream import Stream
+from eartalk_jax.streaming import programs
+from eartalk_jax.streaming.alone import alone
+from eartalk_jax.streaming.saved import does_not_load, pack, unpack
+from eartalk_jax.streaming.stream import MOST_WAITING, Stream
+
+_MOST_SLOTS = 4096
 
 
 class Streams:
   """Live streams of one model. See the package for how to use them.
+
+  Any thread may call any method of Streams and of its streams. One lock guards
+  all of them, for the whole of each call, so the calls take place one after
+  another in some order, and while one stream is pulled the others wait: a
+  server is best off with one thread that owns the streams, and a queue to it.
 
   Args:
     generator: from `generate.load_generator`.
     slots: streams at a time. Each costs its part of every step, used or not.
     guidance: {"audio" or a control's name: scale}, with which streams begin;
       `Stream.guide` changes it. Each name adds the work of `slots` streams.
+
+  Raises:
+    UserError: no such number of slots, no such guidance.
   """
 
   def __init__(self, generator, slots=1, guidance=None):
-    if slots < 1:
-      raise UserError(f"slots={slots}: at least 1 is needed")
+    slots = bounds.integer(slots, "slots", 1, _MOST_SLOTS)
+    guidance = {} if guidance is None else guidance
+    self._scales = make_guidance(generator.config, guidance, slots)
+    self.guidance = {k: parse_scale(k, v) for k, v in guidance.items()}
     self.generator = generator
-    self.guidance = guidance or {}
-    self._scales = make_guidance(generator.config, self.guidance, slots)
+    self.lock = threading.RLock()
     self._taken = [None] * slots
-    self._running = None  # pixels on their way, and whose they are
+    self._begin = programs.make_begin(generator)
+    self._step = programs.make_step(generator)
+    self._running = collections.deque()  # steps on their way: see `_advance`
+    # Whom the last step moved.
+    self._moved_B = jnp.zeros(slots, bool)
     # On the device once, not once a frame.
     self._weights = jax.tree.map(jnp.asarray, generator.weights)
     self._decoder = jax.tree.map(jnp.asarray, generator.tokenizer.params)
@@ -59,6 +77,7 @@ class Streams:
     """How many programs the step needed so far: one, whatever happens."""
     return self._step._cache_size()
 
+  @alone
   def open(self, portrait_YX3, known=None, seed=0, idle=True):
     """Starts a stream.
 
@@ -74,65 +93,80 @@ class Streams:
       UserError: all slots are taken, a picture of another size, an impossible
         value.
     """
-    values = self._portrait_values(known or {})
+    stream = Stream(self, self._free_row())
+    values = self._portrait_values({} if known is None else known)
     portrait = self._blank_signals(1)
     _fill(portrait["controls"], 0, values)
-    latents_1ShwC = self.generator.encode_portraits(
-      np.asarray(portrait_YX3)[None]
-    )
+    seed = bounds.seed(seed)
+    latents_1ShwC = self.generator.encode_portraits([portrait_YX3])
     seed_1 = np.asarray([seed], np.uint32)
     begun = self._begin(self._weights, latents_1ShwC, seed_1, portrait)
-    one = jax.tree.map(lambda x: x[0], begun)
-    stream = self._seat_stream()
     if idle:
       stream.idle = Idle(self.generator.config.controls, values, seed)
-    self._state = _put(self._state, stream.row, one)
-    return stream
+    return self._seat(stream, jax.tree.map(lambda x: x[0], begun))
 
-  def advance(self):
-    """Makes the next frame of every stream that is ready."""
-    signals, active_B = self._blank_signals(len(self._taken)), []
+  @alone
+  def serve(self, stream):
+    """Makes all frames of `stream` that can be made; others move along."""
+    self._hand_out()  # what an interrupt left
+    stream.broken = False
+    while stream.ready and not stream.broken:
+      self._advance(stream)
+    self._hand_out()
+
+  def _advance(self, pulled):
+    """Makes the next frame of a stream and of all others that move."""
+    rows = len(self._taken)
+    conditions = self._blank_signals(rows)
+    active_B, sure_B = np.zeros(rows, bool), np.zeros(rows, bool)
     scales = {k: scale_B.copy() for k, scale_B in self._scales.scales.items()}
-    for row, stream in enumerate(self._taken):
-      active_B.append(stream is not None and stream.ready > 0)
-      if active_B[-1]:
-        signals["audio"][row] = stream.ear.take()
-        signals["audio_given"][row] = True
-        _fill(signals["controls"], row, stream.wishes())
-        for name, scale in stream.scales.items():
-          scales[name][row] = scale
-    self._state, running_BtYX3 = self._step(
+    movers = [
+      stream
+      for stream in self._taken
+      if stream is pulled or (stream and stream.moves())
+    ]
+    for stream in movers:
+      row = stream.row
+      active_B[row], sure_B[row] = True, not stream.coming
+      conditions["audio"][row], wishes = stream.send()
+      conditions["audio_given"][row] = True
+      _fill(conditions["controls"], row, wishes)
+      for name, scale in stream.scales.items():
+        scales[name][row] = scale
+    self._state, frames_BtYX3, self._moved_B = self._step(
       self._weights,
       self._decoder,
       self._state,
-      signals,
+      conditions,
       Guidance(scales),
-      np.asarray(active_B),
+      active_B,
+      sure_B,
+      self._moved_B,
     )
+    self._running.append((frames_BtYX3, self._moved_B, movers))
     # The step before has ended by now, or ends while this one is queued: its
     # pixels are copied, and the next features made, while the device works.
-    self.hand_out()
-    movers = [
-      s for s, active in zip(self._taken, active_B, strict=True) if active
-    ]
-    self._running = running_BtYX3, movers
+    self._hand_out(but=1)
 
-  def hand_out(self):
-    """Gives the frames of the last step to their streams."""
-    if self._running is None:
-      return
-    frames_BtYX3, movers = np.asarray(self._running[0]), self._running[1]
-    self._running = None
-    for stream in movers:
-      stream.made.append(frames_BtYX3[stream.row].copy())
+  def _hand_out(self, but=0):
+    """Gives the frames of all steps but the last ones to their streams."""
+    while len(self._running) > but:
+      *made, movers = self._running[0]
+      frames_BtYX3, moved_B = map(np.asarray, made)
+      self._running.popleft()
+      for stream in movers:
+        row = stream.row
+        stream.receive(frames_BtYX3[row].copy() if moved_B[row] else None)
 
+  @alone
   def release(self, stream):
     """Frees a stream's slot."""
     self._taken[stream.row] = None
 
+  @alone
   def save(self, stream):
     """A stream as bytes, frames that nobody pulled included."""
-    self.hand_out()
+    self._hand_out()
     leaves = jax.tree.leaves(self._state)
     content = {
       "state": [np.asarray(leaf[stream.row]) for leaf in leaves],
@@ -144,65 +178,97 @@ class Streams:
     }
     return pack(content, self._fingerprint)
 
+  @alone
   def restore(self, saved):
-    """Goes on with a saved stream, bit by bit, in a free slot.
+    """Goes on with a saved stream in a free slot.
+
+    In as many slots as it was saved in it goes on bit by bit; in another number
+    of them the compiler chooses other kernels, which round differently.
+
+    Restore what comes from a place that you trust: whoever can change the bytes
+    can make the stream show anything, though not run code or harm others.
 
     Raises:
-      UserError: all slots are taken; the bytes are damaged or another model's.
+      UserError: all slots are taken; the bytes are damaged, another model's, or
+        make no stream. No slot is taken then.
     """
+    stream = Stream(self, self._free_row())
     content = unpack(saved, self._fingerprint)
-    stream = self._seat_stream()
+    try:
+      return self._seat(stream, self._load(stream, content))
+    except (
+      ArithmeticError,
+      AttributeError,
+      LookupError,
+      TypeError,
+      UserError,
+      ValueError,
+    ) as error:
+      raise does_not_load(error) from error
+
+  def _load(self, stream, content):
+    """Puts what was saved into a new stream; returns its row of the state."""
     stream.ear.load(content["ear"])
     stream.timeline.load(content["timeline"])
-    stream.scales.update(content["scales"])
+    scales = content["scales"].items()
+    stream.scales = {name: parse_scale(name, scale) for name, scale in scales}
+    if stream.scales.keys() != self.guidance.keys():
+      raise UserError(f"guidance of {list(stream.scales)}")
     if content["idle"]:
-      pose, seed = content["idle"]
-      known = {} if pose is None else {"pose": pose}
-      stream.idle = Idle(self.generator.config.controls, known, seed)
+      pose, number = content["idle"]
+      values = self._portrait_values({} if pose is None else {"pose": pose})
+      stream.idle = Idle(
+        self.generator.config.controls, values, bounds.seed(number)
+      )
+    size = self.generator.size
+    for frames_tYX3 in content["made"]:
+      bounds.array(frames_tYX3, "frames", np.uint8, None, size, size, 3)
+    if len(content["made"]) > MOST_WAITING:
+      raise UserError(f"{len(content['made'])} frames wait")
     stream.made.extend(content["made"])
-    tree = jax.tree.structure(self._state)
-    row = jax.tree.unflatten(tree, content["state"])
-    self._state = _put(self._state, stream.row, row)
-    return stream
+    leaves, tree = jax.tree.flatten(self._state)
+    row = [
+      bounds.array(leaf, "state", like.dtype, *like.shape[1:])
+      for leaf, like in zip(content["state"], leaves, strict=True)
+    ]
+    return jax.tree.unflatten(tree, row)
 
   @functools.cached_property
   def _fingerprint(self):
     return f"{self.generator.fingerprint} {sorted(self.guidance)}"
 
-  def _seat_stream(self):
-    """A stream in a free slot, with no state of its own yet."""
+  def _free_row(self):
     if None not in self._taken:
       raise UserError(
         f"all {len(self._taken)} slots are taken; close a stream or make "
         "Streams(..., slots=more)"
       )
-    row = self._taken.index(None)
-    self._taken[row] = Stream(self, row)
-    return self._taken[row]
+    return self._taken.index(None)
+
+  def _seat(self, stream, one):
+    """Gives a stream that is complete its slot, and the slot its state."""
+    self._state = programs.put(self._state, stream.row, one)
+    self._taken[stream.row] = stream
+    return stream
 
   def _blank(self, slots):
     config = self.generator.config
     shape = (slots, config.sinks, *config.latent_shape)
     latents_BShwC = np.zeros(shape, np.float32)
-    signals = self._blank_signals(slots)
     seeds_B = np.zeros(slots, np.uint32)
-    return self._begin(self._weights, latents_BShwC, seeds_B, signals)
+    portrait = self._blank_signals(slots)
+    return self._begin(self._weights, latents_BShwC, seeds_B, portrait)
 
   def _blank_signals(self, rows):
     """Conditions of which nothing is given, for `rows` frames."""
-    config = self.generator.config
-    controls = {}
-    for spec in config.controls:
-      value_BK = np.zeros((rows, columns(spec)), np.float32)
-      controls[spec.name] = {"value": value_BK, "given": np.zeros(rows, bool)}
-    return {
-      "audio": np.zeros((rows, config.audio.features), np.float32),
-      "audio_given": np.zeros(rows, bool),
-      "controls": controls,
-    }
+    return signals.conditions(self.generator.config, (rows,))
 
   def _portrait_values(self, known):
     specs = {spec.name: spec for spec in self.generator.config.controls}
+    if not isinstance(known, dict):
+      raise UserError(
+        f"portrait: {bounds.shown(known)}; give {{control: value}}"
+      )
     values = {}
     for name, wish in known.items():
       spec = find_control(name, specs, "portrait")
@@ -210,65 +276,8 @@ class Streams:
       values[name] = parse_value(wish, spec, self.generator.categories, where)
     return values
 
-  @functools.cached_property
-  def _begin(self):
-    """Compiled: portraits' latents, seeds and conditions -> their state."""
-    model, tokenizer = self.generator.model, self.generator.tokenizer
-
-    def begin(weights, latents_BShwC, seeds_B, portrait):
-      key_B = jax.vmap(jax.random.key)(seeds_B)
-      stream = frame.init(model, weights, latents_BShwC, key_B, portrait)
-      return _plain(stream), tokenizer.init_decode(len(latents_BShwC))
-
-    return jax.jit(begin)
-
-  @functools.cached_property
-  def _step(self):
-    """Compiled: one frame of the active rows, pixels included."""
-
-    @functools.partial(jax.jit, donate_argnames=("state",))
-    def step(weights, decoder, state, signals, guidance, active_B):
-      generator = self.generator
-      tokenizer = dataclasses.replace(generator.tokenizer, params=decoder)
-      (stream, decode), frames_BtYX3 = frame.pixels_step(
-        generator.model,
-        tokenizer,
-        weights,
-        (_keyed(state[0]), state[1]),
-        signals,
-        guidance,
-      )
-      moved = (_plain(stream), decode)
-      state = jax.tree.map(
-        lambda new, old: jnp.where(_column(active_B, new.ndim), new, old),
-        moved,
-        state,
-      )
-      return state, frames_BtYX3
-
-    return step
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _put(state, row, one):
-  """The state with slot `row` replaced."""
-  return jax.tree.map(lambda all_B, new: all_B.at[row].set(new), state, one)
-
 
 def _fill(controls, row, values):
   for name, value_K in values.items():
     controls[name]["value"][row] = value_K
     controls[name]["given"][row] = True
-
-
-def _column(x_B, rank):
-  return x_B.reshape(x_B.shape + (1,) * (rank - 1))
-
-
-def _plain(stream):
-  """The state with its keys as numbers, which can be chosen among and saved."""
-  return stream.replace(key_B=jax.random.key_data(stream.key_B))
-
-
-def _keyed(stream):
-  return stream.replace(key_B=jax.random.wrap_key_data(stream.key_B))

@@ -1,9 +1,12 @@
 """What a user asks of one stream: now, and from later frames on."""
 
-import numpy as np
+import bisect
 
+from eartalk_jax.bounds import integer
 from eartalk_jax.controls import find_control, parse_value
 from eartalk_jax.errors import UserError
+
+_LAST = 2**31 - 1
 
 
 class Timeline:
@@ -28,34 +31,62 @@ class Timeline:
       UserError: no such control, an impossible value, a frame of the past.
     """
     control = find_control(name, self._controls, "controls")
-    frame = self.frame if frame is None else frame
+    if frame is None:
+      frame = self.frame
+    frame = integer(frame, f"{name}: frame", None, _LAST)
     if frame < self.frame:
       raise UserError(
         f"{name}: frame {frame} is past; the next frame is {self.frame}"
       )
     if wish is not None:
-      wish = parse_value(wish, control, self._categories, f"{name}")
-      wish = np.ravel(wish).astype(float).tolist()
-    self._later.append([frame, name, wish])
-    # Stable: of two wishes for a frame the later one holds.
-    self._later.sort(key=lambda entry: entry[0])
+      wish = parse_value(wish, control, self._categories, name)
+    # Of two wishes for a frame the later one holds.
+    bisect.insort(self._later, [frame, name, wish], key=_frame_of)
+
+  def at(self, frame):
+    """{name: numbers} that are given at a frame, the next one or later."""
+    now = dict(self._now)
+    for begins, name, wish in self._later:
+      if begins > frame:
+        break
+      now[name] = wish
+    return {name: wish for name, wish in now.items() if wish is not None}
 
   def advance(self):
-    """{name: numbers} that are given at the next frame; moves on by one."""
-    while self._later and self._later[0][0] <= self.frame:
-      _, name, wish = self._later.pop(0)
-      self._now.pop(name, None)
-      if wish is not None:
-        self._now[name] = wish
+    """The next frame is made: the one after it is next."""
+    self._now = self.at(self.frame)
+    past = bisect.bisect_right(self._later, self.frame, key=_frame_of)
+    del self._later[:past]
     self.frame += 1
-    return self._now
 
   def save(self):
     """All wishes, as lists and dictionaries."""
     return {"now": self._now, "later": self._later, "frame": self.frame}
 
   def load(self, saved):
-    """Goes on where `saved` was taken."""
-    self._now = dict(saved["now"])
-    self._later = [list(entry) for entry in saved["later"]]
-    self.frame = saved["frame"]
+    """Goes on where `saved` was taken; UserError if it does not fit."""
+    self.frame = integer(saved["frame"], "frame", 0, _LAST)
+    self._now = {
+      name: self._loaded(name, wish) for name, wish in saved["now"].items()
+    }
+    self._later = [
+      [
+        integer(frame, "frame", self.frame, _LAST),
+        name,
+        None if wish is None else self._loaded(name, wish),
+      ]
+      for frame, name, wish in saved["later"]
+    ]
+    self._later.sort(key=_frame_of)
+
+  def _loaded(self, name, wish):
+    """A saved wish; a category is its index there."""
+    control = find_control(name, self._controls, "controls")
+    if control.kind == "categorical":
+      (index,) = wish
+      wish = self._categories[name][integer(int(index), name, 0, None)]
+    return parse_value(wish, control, self._categories, name)
+
+
+def _frame_of(entry):
+  return entry[0]
