@@ -289,14 +289,24 @@ _LENGTH = struct.Struct("!Q")
 
 
 def _send(channel, value):
-  content = pickle.dumps(value, protocol=5)
-  channel.sendall(_LENGTH.pack(len(content)))
-  channel.sendall(content)
+  """Sends a value: its pickle, then its arrays as they lie in memory."""
+  buffers = []
+  content = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
+  parts = [content, *(buffer.raw() for buffer in buffers)]
+  lengths = [len(parts), *(memoryview(part).nbytes for part in parts)]
+  channel.sendall(b"".join(map(_LENGTH.pack, lengths)))
+  for part in parts:
+    channel.sendall(part)
 
 
 def _receive(channel):
-  (length,) = _LENGTH.unpack(_receive_bytes(channel, _LENGTH.size))
-  return pickle.loads(_receive_bytes(channel, length))
+  lengths = [_receive_length(channel) for _ in range(_receive_length(channel))]
+  content, *buffers = [_receive_bytes(channel, length) for length in lengths]
+  return pickle.loads(content, buffers=buffers)
+
+
+def _receive_length(channel):
+  return _LENGTH.unpack(_receive_bytes(channel, _LENGTH.size))[0]
 
 
 def _receive_bytes(channel, length):
