@@ -27,12 +27,15 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import traceback
 
 from eartalk_jax.errors import UserError
 
 # Seconds from one look at a child to the next.
 _LOOK_EVERY = 0.1
+# Seconds from one sign of life to the next, at least.
+_BEAT_EVERY = 0.2
 # Seconds for the first call of a child, which may load a detector's weights.
 _FIRST_S = 600.0
 # Signals by which people and systems end processes: no fault of a file.
@@ -320,13 +323,19 @@ def _receive_bytes(channel, length):
   return content
 
 
-# How a child says that it is alive; None in all other processes.
-_beat = None
+# How a child says that it is alive, None in all other processes; and when it
+# did so last.
+_beat, _last_beat = None, 0.0
 
 
 def alive():
-  """Says that a long call gets on; does nothing outside of a child."""
-  if _beat is not None:
+  """Says that a long call gets on, may be called at every step of it.
+
+  Does nothing outside of a child.
+  """
+  global _last_beat
+  if _beat is not None and time.monotonic() - _last_beat > _BEAT_EVERY:
+    _last_beat = time.monotonic()
     _beat()
 
 

@@ -46,6 +46,7 @@ def make_dataset(directory, counts=(3, 0, 2), **fields):
     path = shards.shard_path(directory, "frames", index, len(counts))
     entries.append(shards.write_shard(path, FEATURES, records(count, index)))
   manifest = {"kind": "frames", "config": {"size": 8}, "shards": entries}
+  manifest |= {"categories": {}, "track_sizes": {}}
   return shards.finish_dataset(directory, FEATURES, manifest | fields)
 
 
