@@ -1,0 +1,117 @@
+"""The sound of any media file in pieces: mono, at any rate, true to its time.
+
+The one way in which sound is read: for datasets and for the videos that a
+trained model makes. Nothing is held but the piece at hand.
+
+Dimension key:  S samples, C channels.
+"""
+
+import av
+import numpy as np
+import soxr
+
+from data_pipelines.mixing import Mix, speaker_weights
+from data_pipelines.opening import opened, track
+from data_pipelines.rejects import Reject
+from data_pipelines.stamps import Follower
+
+# Below, no speech; above, no sound: headers that lie.
+_RATES = 4_000, 768_000
+# Full scale is 1. Masters in floats go over it by a few dB; 18 dB above it,
+# samples are in another range, of 16 or 24 bits mostly.
+_LOUDEST = 8
+
+
+class MonoSound:
+  """The sound of a file, to be read once.
+
+  Attributes:
+    start: seconds at which its first sample is heard, on the file's time line;
+      known when the first piece is.
+  """
+
+  def __init__(self, path, rate):
+    """Of that many samples per second."""
+    self.start = None
+    self._path, self._rate = path, rate
+
+  def pieces(self):
+    """Yields float32 [S], some of them empty.
+
+    Raises:
+      Reject: not_a_video, truncated, no_audio, bad_audio, decode_error.
+    """
+    weights = _measured(self._path)
+    resampler, follower = None, None
+    for samples_SC, names, rate, time in _frames(self._path):
+      if follower is None:
+        follower = Follower(rate)
+        resampler = soxr.ResampleStream(rate, self._rate, 1, dtype="float32")
+      if names not in weights:
+        weights[names] = speaker_weights(names)
+      mono_S = samples_SC @ weights[names].astype(np.float32)
+      for piece_S in follower.push(mono_S, time):
+        self.start = follower.start
+        yield resampler.resample_chunk(piece_S)
+    if follower is None:
+      raise Reject("no_audio", "has an empty audio track")
+    for piece_S in follower.flush():
+      self.start = follower.start
+      yield resampler.resample_chunk(piece_S)
+    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+
+
+def _measured(path):
+  """Weights [C] for each set of several channels in the sound."""
+  mixes = {}
+  with opened(path) as container:
+    if track(container, "audio").codec_context.layout.nb_channels == 1:
+      return mixes
+  for samples_SC, names, rate, _ in _frames(path):
+    if names not in mixes:
+      mixes[names] = Mix(names, rate)
+    mixes[names].measure(samples_SC)
+  return {names: mix.weights() for names, mix in mixes.items()}
+
+
+def _frames(path):
+  """Yields (float32 [S C], channel names, rate, seconds or None)."""
+  with opened(path) as container:
+    stream = track(container, "audio")
+    form, rate, to_float = None, None, None
+    for frame in container.decode(stream):
+      if rate is None:
+        rate = _checked_rate(frame.sample_rate)
+      if frame.sample_rate != rate:
+        raise Reject("decode_error", "changes its sample rate half-way")
+      if form != (frame.format.name, frame.layout.name):
+        form = frame.format.name, frame.layout.name
+        names = tuple(channel.name for channel in frame.layout.channels)
+        # Packed, for PyAV miscounts the planes of eight channels and more.
+        to_float = av.AudioResampler("flt")
+      time = frame.time
+      frame.pts = None
+      for packed in to_float.resample(frame):
+        samples_SC = packed.to_ndarray().reshape(-1, len(names))
+        _check_range(samples_SC)
+        yield samples_SC, names, rate, time
+
+
+def _checked_rate(rate):
+  low, high = _RATES
+  if not low <= rate <= high:
+    raise Reject(
+      "bad_audio", f"says {rate} samples a second, where {low} to {high} can be"
+    )
+  return rate
+
+
+def _check_range(samples_SC):
+  most = np.abs(samples_SC).max(initial=0)
+  if not np.isfinite(most):
+    raise Reject("bad_audio", "holds NaN or infinite samples")
+  if most > _LOUDEST:
+    raise Reject(
+      "bad_audio",
+      f"holds samples up to {most:.5g}, where full scale is 1",
+    )
