@@ -73,7 +73,7 @@ def ingest_file(path, name, settings):
     settings: what to make of it.
 
   Yields:
-    `record`: dict as in `Settings.features`, or None if rejected. `row`: JSON
+    `record`: dict as in `fields`, or None if rejected. `row`: JSON
     dict of source, start_frame, frames, and either clip_id and scores or
     reason and detail.
   """

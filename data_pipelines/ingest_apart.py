@@ -8,18 +8,22 @@ import itertools
 import os
 import traceback
 
+import numpy as np
+
 from data_pipelines.faces import try_detector
 from data_pipelines.ingest import ingest_file
 from data_pipelines.isolation import Crash, Isolated, Limits
+from data_pipelines.media import FRAME_SAMPLES
 from data_pipelines.names import printable
 from data_pipelines.rejects import Reject
+from eartalk_jax.audio import log_mel
 from eartalk_jax.errors import UserError
 
-# What a file may take. The time is what passes without a sign of life: while
-# the sound is read, which grows with the file, or half a second of pictures.
-# Of memory, the largest decoders take about 2 GiB, and three hours of sound
-# 0.3; records come on top, each of them while it is made from its pictures.
-_SECONDS, _BYTES_PER_SECOND = 50.0, 100_000
+# Seconds without a sign of life, such as half a second of pictures or a packet
+# of sound, after which a file is given up.
+_SECONDS = 50.0
+# Bytes: the largest decoders take about 2 GiB, three hours of sound 0.4. The
+# longest record comes on top, for it is held while it is made and sent.
 _MEMORY, _RECORDS = 4 << 30, 3
 
 
@@ -33,7 +37,7 @@ def ingest_apart(path, name, settings):
   Raises:
     UserError: the detector failed, or the child was told to end.
   """
-  limits = _limits(path, settings)
+  limits = Limits(_SECONDS, _MEMORY + _RECORDS * settings.record_bytes)
   child, given = _child(settings.faces), 0
   for tries_left in (1, 0):
     pieces = child.pieces(_ingest, path, name, settings, limits=limits)
@@ -55,19 +59,14 @@ _children = {}
 
 def _child(faces):
   if faces not in _children:
-    _children[faces] = Isolated(first=(try_detector, faces))
+    _children[faces] = Isolated((_begin, faces), f"--faces {faces}")
   return _children[faces]
 
 
-def _limits(path, settings):
-  try:
-    size = os.path.getsize(path)
-  except OSError:
-    size = 0
-  return Limits(
-    seconds=_SECONDS + size / _BYTES_PER_SECOND,
-    memory=_MEMORY + _RECORDS * settings.record_bytes,
-  )
+def _begin(faces):
+  """Loads whatever is loaded at its first use, so that no file pays for it."""
+  try_detector(faces)
+  log_mel(np.zeros(FRAME_SAMPLES, np.int16))
 
 
 def _ingest(path, name, settings):

@@ -116,10 +116,11 @@ class Isolated:
   Args:
     first: (function, *args) to call once in every child before anything else,
       to load what all calls need; None for nothing.
+    name: what that loads, for messages.
   """
 
-  def __init__(self, first=None):
-    self._first, self._child = first, None
+  def __init__(self, first=None, name=""):
+    self._first, self._name, self._child = first, name, None
 
   def pieces(self, function, *args, limits=DEFAULT):
     """Yields what the generator function yields in the child.
@@ -149,8 +150,7 @@ class Isolated:
       list(self._call(_only, (function, *args), Limits(_FIRST_S, sys.maxsize)))
     except Crash as crash:
       raise UserError(
-        f"{function.__name__}({', '.join(map(repr, args))}): the process that "
-        f"it was called in {crash.detail}; repair what it loads"
+        f"{self._name}: the process that loads it {crash.detail}; repair it"
       ) from None
     self._child.settle()
 

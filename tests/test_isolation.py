@@ -146,8 +146,8 @@ def test_an_abandoned_generator_ends_its_child():
 
 
 def test_a_child_that_dies_at_its_start_is_an_error_of_the_user():
-  child = Isolated(first=(hostile.read_nowhere, "face:detector"))
-  with pytest.raises(UserError, match="'face:detector'.*SIGSEGV"):
+  child = Isolated((hostile.read_nowhere, ""), "--faces a:b")
+  with pytest.raises(UserError, match="^--faces a:b: .*SIGSEGV"):
     list(child.pieces(hostile.count, "", 1))
 
 

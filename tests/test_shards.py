@@ -130,7 +130,7 @@ def test_a_damaged_manifest_and_another_kind_are_named(tmp_path):
   with pytest.raises(UserError, match="holds frames.*tokens"):
     shards.open_dataset(tmp_path, "tokens")
   (tmp_path / "manifest.json").write_text("{")
-  with pytest.raises(UserError, match="manifest.json is damaged"):
+  with pytest.raises(UserError, match="manifest.json: not a JSON file"):
     shards.open_dataset(tmp_path, "frames")
 
 
