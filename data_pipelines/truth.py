@@ -9,6 +9,7 @@ The file, each track and `categories` are optional; other keys are ignored.
 """
 
 import dataclasses
+import os
 import pathlib
 import re
 import stat
@@ -79,7 +80,7 @@ def _is_there(path):
   try:
     status = path.stat()
   except OSError:
-    if path.is_symlink():
+    if os.path.islink(path):
       raise
     return False  # none, or a name too long for one
   if not stat.S_ISREG(status.st_mode):
