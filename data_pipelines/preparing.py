@@ -140,24 +140,30 @@ def _config(settings):
   return dataclasses.asdict(settings) | {"code_version": _CODE_VERSION}
 
 
-@contextlib.contextmanager
-def claimed(out, source=None):
-  """A context in which the folder `out` is this command's alone.
+def check_places(out, source=None):
+  """Raises UserError if a dataset cannot be written there, or must not be.
 
   Args:
     out: where the dataset is, or will be.
     source: the folder of the media files, if there is one.
-
-  Raises:
-    UserError: another command is at work there, it cannot be written, it holds
-      something else, or what is read from.
   """
-  out = pathlib.Path(out)
   check_folder(out, reads=[source])
-  if source and pathlib.Path(source).resolve().is_relative_to(out.resolve()):
+  if source and pathlib.Path(source).resolve().is_relative_to(
+    pathlib.Path(out).resolve()
+  ):
     raise UserError(
       f"--input {source} lies in --out {out}; give a folder outside of it"
     )
+
+
+@contextlib.contextmanager
+def claimed(out):
+  """A context in which the folder `out` is this command's alone.
+
+  Raises:
+    UserError: another command is at work there, or it holds something else.
+  """
+  out = pathlib.Path(out)
   with alone_in(out):
     if not (out / "plan.json").exists() and any(out.iterdir()):
       raise UserError(f"--out {out} holds something else; give another folder")

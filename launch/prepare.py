@@ -97,6 +97,7 @@ def _check(args):
     raise UserError(
       f"--out {args.out} is no folder; run the command with --input first"
     )
+  preparing.check_places(args.out, args.input)
 
 
 def _make_shards(args, names):
@@ -134,9 +135,10 @@ def main():
   if args.input is not None:
     load_detector(args.faces)  # a wrong name is said before any work
     found = find_media(args.input, but=args.out)
-    print(*found.lines(), sep="\n")
+    for line in found.lines():
+      print(line)
     names = found.names
-  with preparing.claimed(args.out, args.input):
+  with preparing.claimed(args.out):
     if names is not None:
       _make_shards(args, names)
     _finish(args)
