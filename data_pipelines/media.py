@@ -55,11 +55,20 @@ def read_sound(path):
     track(container, "video")
     seconds = (container.duration or 0) / av.time_base
     _check_length(round(seconds * SAMPLE_RATE))
-  sound, held = MonoSound(path, SAMPLE_RATE), bytearray()
+  sound = MonoSound(path, SAMPLE_RATE)
+  samples_S = _held(sound)
+  if sound.mixes.lose():  # read it again, otherwise
+    sound = MonoSound(path, SAMPLE_RATE, sound.mixes.settled())
+    samples_S = _held(sound)
+  return Sound(sound.start, samples_S)
+
+
+def _held(sound):
+  held = bytearray()
   for piece_S in sound.pieces():
     held += _int16(piece_S).tobytes()
     _check_length(len(held) // 2)
-  return Sound(sound.start, np.frombuffer(held, np.int16))
+  return np.frombuffer(held, np.int16)
 
 
 def _check_length(samples):

@@ -6,8 +6,8 @@ the low-frequency one. Weights add up to 1, so what is the same in all channels
 keeps its level; a voice in the centre alone loses 8 dB, on one side 6.
 
 A mean can still lose it: in two channels of opposite phase, or one of eight
-without names. So a first pass over the sound measures, and where the mix is
-near silence beside a single channel, that channel is taken alone.
+without names. So it is measured, and where the mix is near silence beside a
+single channel, that channel is taken alone, from the beginning.
 
 Dimension key:  S samples, C channels, K choices: the mix, each channel alone.
 """
@@ -46,33 +46,60 @@ def _group(name):
   return "deep" if name in _DEEP else "around"
 
 
-class Mix:
-  """Measures what the mix of a sound would lose; then tells the weights."""
+class Mixes:
+  """The mixes of one sound: most have one layout of channels, some change."""
+
+  def __init__(self):
+    self._mixes = {}
+
+  def mix(self, samples_CS, names, rate):
+    """Mono [S] of the next samples of channels with these names."""
+    if names not in self._mixes:
+      self._mixes[names] = _Mix(names, rate)
+    return self._mixes[names].mix(samples_CS)
+
+  def lose(self):
+    """Whether, as measured so far, the voice was lost with these mixes."""
+    return any(mix.loses() for mix in self._mixes.values())
+
+  def settled(self):
+    """The same, with the weights that lose the least; measures no more."""
+    for mix in self._mixes.values():
+      mix.settle()
+    return self
+
+
+class _Mix:
+  """Of one layout: begins as a mean, and measures what that loses."""
 
   def __init__(self, names, rate):
-    """For channels of these names and samples per second."""
-    self.names = names
-    weights_C = speaker_weights(names)
-    # Rumble is no voice, however loud.
-    alone_CC = np.eye(len(names))[[_group(name) != "deep" for name in names]]
-    self._choices_KC = np.concatenate([weights_C[None], alone_CC])
+    self._choices_KC = speaker_weights(names)[None]
+    self._settled = len(names) == 1
+    if not self._settled:
+      # Rumble is no voice, however loud.
+      voices = [_group(name) != "deep" for name in names]
+      alone_CC = np.eye(len(names))[voices]
+      self._choices_KC = np.concatenate([self._choices_KC, alone_CC])
+    self._weights_C = self._choices_KC[0].astype(np.float32)
     self._lost_K = np.zeros(len(self._choices_KC))
     self._energy = 0.0
     self._block = round(_BLOCK_S * rate)
     self._begin()
 
   def _begin(self):
+    channels = self._choices_KC.shape[1]
     self._samples = 0
-    self._sum_C = np.zeros(len(self.names))
-    self._products_CC = np.zeros((len(self.names),) * 2)
+    self._sum_C = np.zeros(channels)
+    self._products_CC = np.zeros((channels, channels))
 
-  def measure(self, samples_SC):
-    """Takes the next samples, as they are in the file."""
-    self._samples += len(samples_SC)
-    self._sum_C += samples_SC.sum(axis=0)
-    self._products_CC += samples_SC.T @ samples_SC
-    if self._samples >= self._block:
-      self._end_block()
+  def mix(self, samples_CS):
+    if not self._settled:
+      self._samples += samples_CS.shape[1]
+      self._sum_C += samples_CS.sum(axis=1)
+      self._products_CC += samples_CS @ samples_CS.T
+      if self._samples >= self._block:
+        self._end_block()
+    return self._weights_C @ samples_CS
 
   def _end_block(self):
     if not self._samples:
@@ -87,9 +114,13 @@ class Mix:
     self._lost_K += loudest * (energy_K < _LOST * loudest)
     self._begin()
 
-  def weights(self):
-    """[C], of the whole sound: the mix, or the channel that loses the least."""
+  def loses(self):
     self._end_block()
-    if self._lost_K[0] <= _TOLERATED * self._energy:
-      return self._choices_KC[0]
-    return self._choices_KC[self._lost_K.argmin()]
+    return self._lost_K[0] > _TOLERATED * self._energy
+
+  def settle(self):
+    if self.loses():
+      self._weights_C = self._choices_KC[self._lost_K.argmin()].astype(
+        np.float32
+      )
+    self._settled = True

@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 
 from data_pipelines.isolation import alive
-from data_pipelines.mixing import Mix, speaker_weights
+from data_pipelines.mixing import Mixes
 from data_pipelines.opening import opened, track
 from data_pipelines.rejects import Reject
 from data_pipelines.stamps import Follower
@@ -29,11 +29,13 @@ class MonoSound:
   Attributes:
     start: seconds at which its first sample is heard, on the file's time line;
       known when the first piece is.
+    mixes: how its channels are mixed, measured while it is read.
   """
 
-  def __init__(self, path, rate):
-    """Of that many samples per second."""
+  def __init__(self, path, rate, mixes=None):
+    """Of that many samples per second, mixed as was measured before."""
     self.start = None
+    self.mixes = mixes or Mixes()
     self._path, self._rate = path, rate
 
   def pieces(self):
@@ -42,16 +44,14 @@ class MonoSound:
     Raises:
       Reject: not_a_video, truncated, no_audio, bad_audio, decode_error.
     """
-    weights = _measured(self._path)
     resampler, follower = None, None
-    for samples_SC, names, rate, time in _frames(self._path):
+    for samples_CS, names, rate, time in _frames(self._path):
       if follower is None:
         follower = Follower(rate)
         resampler = soxr.ResampleStream(rate, self._rate, 1, dtype="float32")
-      if names not in weights:
-        weights[names] = speaker_weights(names)
-      mono_S = samples_SC @ weights[names].astype(np.float32)
-      for piece_S in follower.push(mono_S, time):
+      for piece_S in follower.push(
+        self.mixes.mix(samples_CS, names, rate), time
+      ):
         self.start = follower.start
         yield resampler.resample_chunk(piece_S)
     if follower is None:
@@ -62,21 +62,19 @@ class MonoSound:
     yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
-def _measured(path):
-  """Weights [C] for each set of several channels in the sound."""
-  mixes = {}
+def measured(path):
+  """The `Mixes` of a file's sound, without its samples. Raises as `pieces`."""
+  mixes = Mixes()
   with opened(path) as container:
-    if track(container, "audio").codec_context.layout.nb_channels == 1:
-      return mixes
-  for samples_SC, names, rate, _ in _frames(path):
-    if names not in mixes:
-      mixes[names] = Mix(names, rate)
-    mixes[names].measure(samples_SC)
-  return {names: mix.weights() for names, mix in mixes.items()}
+    layout = track(container, "audio").codec_context.layout
+  if layout.nb_channels > 1:
+    for samples_CS, names, rate, _ in _frames(path):
+      mixes.mix(samples_CS, names, rate)
+  return mixes.settled()
 
 
 def _frames(path):
-  """Yields (float32 [S C], channel names, rate, seconds or None)."""
+  """Yields (float32 [C S], channel names, rate, seconds or None)."""
   with opened(path) as container:
     stream = track(container, "audio")
     form, rate, to_float = None, None, None
@@ -89,14 +87,24 @@ def _frames(path):
       if form != (frame.format.name, frame.layout.name):
         form = frame.format.name, frame.layout.name
         names = tuple(channel.name for channel in frame.layout.channels)
-        # Packed, for PyAV miscounts the planes of eight channels and more.
-        to_float = av.AudioResampler("flt")
+        to_float = _to_float(form[0], len(names))
       time = frame.time
-      frame.pts = None
-      for packed in to_float.resample(frame):
-        samples_SC = packed.to_ndarray().reshape(-1, len(names))
-        _check_range(samples_SC)
-        yield samples_SC, names, rate, time
+      frame.pts = None  # converters take it ill when it jumps
+      for samples_CS in to_float(frame):
+        _check_range(samples_CS)
+        yield samples_CS, names, rate, time
+
+
+def _to_float(form, channels):
+  """A function of an audio frame that gives its samples, float32 [C S]."""
+  # PyAV miscounts the planes of eight channels and more, and crashes.
+  if form == "fltp" and channels < 8:
+    return lambda frame: [frame.to_ndarray()]
+  resampler = av.AudioResampler("flt")
+  return lambda frame: [
+    packed.to_ndarray().reshape(-1, channels).T
+    for packed in resampler.resample(frame)
+  ]
 
 
 def _checked_rate(rate):
@@ -108,12 +116,12 @@ def _checked_rate(rate):
   return rate
 
 
-def _check_range(samples_SC):
-  most = np.abs(samples_SC).max(initial=0)
+def _check_range(samples_CS):
+  most = np.abs(samples_CS).max(initial=0)
   if not np.isfinite(most):
     raise Reject("bad_audio", "holds NaN or infinite samples")
   if most > _LOUDEST:
     raise Reject(
       "bad_audio",
-      f"holds samples up to {most:.5g}, where full scale is 1",
+      f"holds samples up to {most:.5g}, where floats end at 1",
     )

@@ -57,7 +57,8 @@ def track(container, kind):
   """The "audio" or "video" track that a player takes, ready to be decoded.
 
   Raises:
-    Reject: no_audio or not_a_video (there is none), decode_error (no decoder).
+    Reject: no_audio or not_a_video (there is none), too_large, decode_error
+      (no decoder).
   """
   video = container.streams.best("video")
   if video is not None and video.disposition & Disposition.attached_pic:
@@ -72,6 +73,10 @@ def track(container, kind):
   if stream.codec_context is None:
     raise Reject(
       "decode_error", f"cannot be decoded: no decoder for its {kind}"
+    )
+  if kind == "video" and stream.width * stream.height > MOST_PIXELS:
+    raise Reject(
+      "too_large", f"has pictures of {stream.width} x {stream.height} pixels"
     )
   # Files are decoded side by side in processes; threads would only fight.
   stream.codec_context.thread_count = 1

@@ -104,6 +104,6 @@ def orientation(frame):
   straight, across = abs(xx) + abs(yy), abs(xy) + abs(yx)
   if min(straight, across) > _ASKEW * max(straight, across):
     raise Reject("decode_error", "is to be shown askew, by no right angle")
-  if across:
+  if across > straight:
     return True, xy < 0, yx < 0
   return False, yy < 0, xx < 0

@@ -7,7 +7,8 @@ the length does not matter.
 Dimension key:  S samples.
 """
 
-from data_pipelines.mono import MonoSound
+from data_pipelines.isolation import pieces_apart
+from data_pipelines.mono import MonoSound, measured
 from data_pipelines.rejects import Reject
 from eartalk_jax.audio import AudioFeatures, MelStream, frame_count
 from eartalk_jax.errors import UserError
@@ -18,21 +19,27 @@ _SPEC = AudioFeatures()
 # What is to be done about a sound that cannot be used; else, another format.
 _REMEDIES = {
   "no_audio": "give a file with speech",
-  "bad_audio": "repair or re-export it, floats in [-1, 1]",
+  "bad_audio": "repair or re-export it",
 }
 
 
 def stream_samples(path, rate):
   """Yields the default audio track as float32 pieces [S] of mono samples.
 
+  It is decoded in a child process, which a hostile file may end.
+
   Raises:
     UserError: no such file, no audio track, damaged, or samples or a rate that
-      cannot be.
+      cannot be; or the decoder crashed, hung, or took too much memory.
   """
+  yield from pieces_apart(_decoded, path, rate)
+
+
+def _decoded(path, rate):
   try:
     with open(path, "rb"):
       pass
-    yield from MonoSound(path, rate).pieces()
+    yield from MonoSound(path, rate, measured(path)).pieces()
   except OSError as error:
     raise UserError(
       f"{path} cannot be read ({error.strerror}); check --audio"

@@ -20,8 +20,14 @@ class Clip:
   video_codec: str = "libx264"
   audio_codec: str = "aac"
   audio_start: float = 0.0
-  audio_hole: tuple = (0, 0)  # samples that are not written
+  layout: str | None = None  # of the channels; by their number
+  block: int = 1024  # samples in a packet of sound
+  lost: tuple = ()  # numbers of blocks that are not written
+  pace: float = 1.0  # how much slower time stamps run than samples
   pixel_aspect: float = 1
+  pixel_format: str = "yuv420p"
+  tags: dict = dataclasses.field(default_factory=dict)  # of colour, numbers
+  encoder: dict = dataclasses.field(default_factory=dict)  # options
   options: dict = dataclasses.field(default_factory=dict)
 
 
@@ -46,17 +52,23 @@ def _encode(stream, frames):
 
 def _video_stream(container, clip):
   stream = container.add_stream(clip.video_codec, rate=25)
-  height, width = np.asarray(clip.pictures[0]).shape[:2]
-  stream.width, stream.height = width, height
-  stream.pix_fmt = "yuv420p"
+  first = clip.pictures[0]
+  if not isinstance(first, av.VideoFrame):
+    first = av.VideoFrame.from_ndarray(np.asarray(first), format="rgb24")
+  stream.width, stream.height = first.width, first.height
+  stream.pix_fmt = clip.pixel_format
+  for name, number in clip.tags.items():
+    setattr(stream.codec_context, name, number)
   stream.time_base = fractions.Fraction(1, _TICKS)
   stream.codec_context.time_base = stream.time_base
   if clip.video_codec == "libx264":
-    stream.options = {"preset": "ultrafast", "crf": "18"}
+    stream.options = {"preset": "ultrafast", "crf": "18"} | clip.encoder
   frames = []
   stream.sample_aspect_ratio = fractions.Fraction(clip.pixel_aspect)
   for time, picture in zip(clip.times, clip.pictures, strict=False):
-    frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
+    frame = picture  # as it is, or to be converted as players expect
+    if not isinstance(picture, av.VideoFrame):
+      frame = av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")
     frame.pts, frame.time_base = round(time * _TICKS), stream.time_base
     frames.append(frame)
   return stream, frames
@@ -64,20 +76,20 @@ def _video_stream(container, clip):
 
 def _audio_stream(container, clip):
   channels = len(clip.audio)
-  layout = {1: "mono", 2: "stereo"}[channels]
+  layout = clip.layout or {1: "mono", 2: "stereo"}[channels]
   stream = container.add_stream(
     clip.audio_codec, rate=clip.sample_rate, layout=layout
   )
   frames = []
-  for start in range(0, clip.audio.shape[1], 1024):
-    if clip.audio_hole[0] <= start < clip.audio_hole[1]:
+  for number, start in enumerate(range(0, clip.audio.shape[1], clip.block)):
+    if number in clip.lost:
       continue
-    piece = np.ascontiguousarray(
-      clip.audio[:, start : start + 1024], np.float32
-    )
-    frame = av.AudioFrame.from_ndarray(piece, format="fltp", layout=layout)
+    # Packed, for PyAV cannot hold eight channels in planes.
+    piece = clip.audio[:, start : start + clip.block].T.reshape(1, -1)
+    piece = np.ascontiguousarray(piece, np.float32)
+    frame = av.AudioFrame.from_ndarray(piece, format="flt", layout=layout)
     frame.sample_rate = clip.sample_rate
-    frame.pts = start + round(clip.audio_start * clip.sample_rate)
+    frame.pts = round(start * clip.pace + clip.audio_start * clip.sample_rate)
     frame.time_base = fractions.Fraction(1, clip.sample_rate)
     frames.append(frame)
   return stream, frames
@@ -88,6 +100,25 @@ def noise(seconds, rate=16_000, channels=1, seed=0):
   rng = np.random.default_rng(seed)
   shape = (channels, round(seconds * rate))
   return (0.1 * rng.standard_normal(shape)).astype(np.float32)
+
+
+def bursts(seconds, rate=16_000, pace=1.0):
+  """Hiss with a click at each half second, [S]; a second is pace * rate."""
+  rng = np.random.default_rng(0)
+  sound_S = 0.02 * rng.standard_normal(round(seconds * rate))
+  click_S = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(rate // 250) / rate)
+  for half in range(1, int(2 * seconds)):
+    at = round(half / 2 / pace * rate)
+    sound_S[at : at + len(click_S)] += click_S[: len(sound_S) - at]
+  return sound_S.astype(np.float32)
+
+
+def burst_errors(samples_S, start=0.0, rate=16_000):
+  """By how many seconds each click is early or late."""
+  level_S = np.abs(np.asarray(samples_S, float))
+  loud = np.flatnonzero(level_S > 0.4 * level_S.max())
+  times = loud[np.r_[True, np.diff(loud) > rate // 10]] / rate + start
+  return times - np.round(2 * times) / 2
 
 
 def numbered(count, width=64, height=64):

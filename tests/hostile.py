@@ -68,6 +68,11 @@ def numbers_and_then(path, numbers, ending):
   end(ending)
 
 
+def die_of_samples(path, rate):
+  yield np.zeros(rate // 10, np.float32)
+  end("SIGSEGV")
+
+
 def own_number(path):
   yield os.getpid()
 

@@ -39,6 +39,21 @@ def test_frames_and_sound_come_back_from_the_file(tmp_path):
   )
 
 
+def test_large_films_say_their_colours_so_that_all_players_agree(tmp_path):
+  path = tmp_path / "film.mp4"
+  red_YX3 = np.full((720, 1280, 3), (200, 60, 40), np.uint8)
+  with writing_video(path, (720, 1280)) as film:
+    film.write(red_YX3)
+  with av.open(path) as file:
+    (frame,) = file.decode(video=0)
+  tags = frame.color_primaries, frame.color_trc
+  assert tags == (1, 1)
+  assert (frame.colorspace, frame.color_range) == (6, 1)
+  # A decoder that believes the tags, sees what was filmed.
+  picture_YX3 = frame.to_ndarray(format="rgb24").astype(int)
+  assert np.abs(picture_YX3 - red_YX3).max() <= 3
+
+
 def test_the_index_stands_before_the_pictures(tmp_path):
   path = tmp_path / "film.mp4"
   with writing_video(path, (64, 64)) as film:

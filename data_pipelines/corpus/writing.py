@@ -7,6 +7,7 @@ import av
 import numpy as np
 
 from eartalk_jax import files
+from eartalk_jax.video import tag_colours
 
 _VIDEO_OPTIONS = {"preset": "veryfast", "crf": "16", "threads": "1"}
 _AUDIO_BIT_RATE = 128_000
@@ -33,6 +34,7 @@ def write_mp4(path, frames, size, timing, samples_AS, sample_rate):
     video = film.add_stream("libx264", rate=timing.rate)
     video.width, video.height = size
     video.pix_fmt = "yuv420p"
+    tag_colours(video)
     video.options = _VIDEO_OPTIONS
     video.codec_context.time_base = timing.base
     audio = film.add_stream("aac", rate=sample_rate)
