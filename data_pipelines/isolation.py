@@ -179,6 +179,7 @@ class _Child:
         pass_fds=[theirs.fileno()],
         start_new_session=True,  # with all that it starts
       )
+    self._answers = self._socket.makefile("rb", _SMALL)
     self.is_idle = True
     self._limits, self._settled = DEFAULT, 0
     # Messages so far, and whether one is waited for.
@@ -212,6 +213,7 @@ class _Child:
       self._kill()
       self._process.wait()
       self._process.stdin.close()
+      self._answers.close()
       self._socket.close()
 
   def _exchange(self, request=None):
@@ -222,7 +224,7 @@ class _Child:
         _send(self._socket, request)
       message = None
       while message is None:
-        message = _receive(self._socket)
+        message = _receive(self._answers)
         self._messages += 1
     except (EOFError, OSError):
       self.end()
@@ -289,6 +291,8 @@ class _Child:
 
 
 _LENGTH = struct.Struct("!Q")
+# Bytes below which a message goes in one piece.
+_SMALL = 1 << 16
 
 
 def _send(channel, value):
@@ -297,29 +301,28 @@ def _send(channel, value):
   content = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
   parts = [content, *(buffer.raw() for buffer in buffers)]
   lengths = [len(parts), *(memoryview(part).nbytes for part in parts)]
-  channel.sendall(b"".join(map(_LENGTH.pack, lengths)))
+  parts.insert(0, b"".join(map(_LENGTH.pack, lengths)))
+  if sum(lengths) < _SMALL:
+    parts = [b"".join(parts)]
   for part in parts:
     channel.sendall(part)
 
 
-def _receive(channel):
-  lengths = [_receive_length(channel) for _ in range(_receive_length(channel))]
-  content, *buffers = [_receive_bytes(channel, length) for length in lengths]
+def _receive(stream):
+  """The next value of a socket's file."""
+  lengths = [_receive_length(stream) for _ in range(_receive_length(stream))]
+  content, *buffers = [_receive_bytes(stream, length) for length in lengths]
   return pickle.loads(content, buffers=buffers)
 
 
-def _receive_length(channel):
-  return _LENGTH.unpack(_receive_bytes(channel, _LENGTH.size))[0]
+def _receive_length(stream):
+  return _LENGTH.unpack(_receive_bytes(stream, _LENGTH.size))[0]
 
 
-def _receive_bytes(channel, length):
+def _receive_bytes(stream, length):
   content = bytearray(length)
-  rest = memoryview(content)
-  while rest:
-    count = channel.recv_into(rest)
-    if not count:
-      raise EOFError
-    rest = rest[count:]
+  if stream.readinto(content) < length:
+    raise EOFError
   return content
 
 
@@ -345,10 +348,11 @@ def serve(descriptor):
   _end_with_parent()
   _be_modest()
   channel = socket.socket(fileno=descriptor)
+  requests = channel.makefile("rb")
   _beat = functools.partial(_send, channel, None)
   while True:
     try:
-      function, args = _receive(channel)
+      function, args = _receive(requests)
       for piece in function(*args):
         _send(channel, ("piece", piece))
       answer = ("end", None)

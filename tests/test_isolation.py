@@ -21,8 +21,6 @@ from data_pipelines.isolation import (
 )
 from eartalk_jax.errors import UserError
 
-SMALL = Limits(seconds=1.5, memory=100 << 20)
-
 
 @pytest.fixture(scope="module")
 def child():
@@ -81,18 +79,20 @@ def test_a_fault_of_memory_names_the_file():
 
 @pytest.mark.parametrize("name", ["loop", "loop_inside_c", "eat"])
 def test_what_is_beyond_its_limits_is_ended(name):
-  said = "GiB of memory" if name == "eat" else "no sign of life for 2 s"
+  said, limits = "no sign of life for 2 s", Limits(seconds=1.5)
+  if name == "eat":
+    said, limits = "more than 0.1 GiB of memory", Limits(memory=100 << 20)
   began = time.monotonic()
   with pytest.raises(UserError, match=f"a.wav .* {said}"):
-    apart(getattr(hostile, name), "a.wav", limits=SMALL)
-  assert time.monotonic() - began < 20
+    apart(getattr(hostile, name), "a.wav", limits=limits)
+  assert time.monotonic() - began < 50
 
 
 def test_a_child_that_leaves_another_behind_is_no_hang(child):
   began = time.monotonic()
   with pytest.raises(Crash, match="SIGSEGV"):
     list(child.pieces(hostile.leave_a_child_behind, ""))
-  assert time.monotonic() - began < 20
+  assert time.monotonic() - began < 50
 
 
 def test_a_slow_parent_is_not_held_against_the_child(child):

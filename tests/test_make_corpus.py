@@ -113,6 +113,16 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, run):
     ({"seconds": 0.01}, "--seconds"),
     ({"held-out-seconds": 0.01}, "--held-out-seconds"),
     ({"workers": 0}, "--workers"),
+  ],
+)
+def test_mistakes_are_named(corpus, run, flags, said):
+  with pytest.raises(UserError, match=said):
+    run(corpus, **flags)
+
+
+@pytest.mark.parametrize(
+  ("flags", "said"),
+  [
     ({"seconds": "nan"}, "--seconds"),
     ({"held-out-seconds": "inf"}, "--held-out-seconds"),
     ({"held-out": "nan"}, "--held-out"),
@@ -120,9 +130,10 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, run):
     ({"seed": -1}, "--seed"),
   ],
 )
-def test_mistakes_are_named(corpus, run, flags, said):
+def test_what_is_no_number_is_named_before_any_work(tmp_path, run, flags, said):
   with pytest.raises(UserError, match=said):
-    run(corpus, **flags)
+    run(tmp_path / "new", **flags)
+  assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path, run):
