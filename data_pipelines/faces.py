@@ -38,24 +38,47 @@ def load_detector(spec):
   module, _, name = spec.partition(":")
   try:
     detect = getattr(importlib.import_module(module), name)
-  except (ImportError, AttributeError, ValueError) as error:
+  except (Exception, SystemExit) as error:  # whatever an import may do
     raise UserError(
-      f"--faces {spec}: {error}; give cascade, whole or "
+      f"--faces {spec}: {_said(error)}; give cascade, whole or "
       "package.module:function with the package importable from here"
     ) from None
+  if not callable(detect):
+    raise UserError(f"--faces {spec}: that is no function; name one")
   return functools.partial(_checked, detect, spec)
+
+
+def try_detector(spec):
+  """Calls a detector once, on a grey picture, so that it loads what it needs.
+
+  Raises:
+    UserError: there is none, or it fails.
+  """
+  detect = load_detector(spec)
+  if detect is not None:
+    detect(np.full((360, 640, 3), 128, np.uint8))
 
 
 def _checked(detect, spec, picture_YX3):
   """Calls a detector of the user's; names it when it fails."""
   try:
     boxes = [tuple(map(float, box)) for box in detect(picture_YX3)]
-    if all(len(box) == 4 and np.isfinite(box).all() for box in boxes):
-      return boxes
-    problem = f"{boxes} are not (x, y, size, score)"
-  except Exception as error:
-    problem = repr(error)
-  raise UserError(f"the detector {spec} failed: {problem}; repair it")
+  except (Exception, SystemExit) as error:
+    raise _failed(spec, _said(error)) from None
+  for box in boxes:
+    if len(box) != 4 or not np.isfinite(box).all() or box[2] <= 0:
+      raise _failed(spec, f"{box!r:.200} is not (x, y, size, score)")
+  return boxes
+
+
+def _failed(spec, problem):
+  return UserError(f"the detector {spec} failed: {problem}; repair it")
+
+
+def _said(error):
+  """An exception of the user's code, on a line that is not too long."""
+  text = " ".join(str(error).split())
+  return f"{type(error).__name__}: {text:.200}" if text else repr(error)
 
 
 def detect_by_cascade(picture_YX3):

@@ -9,7 +9,8 @@ import dataclasses
 import json
 import pathlib
 
-from data_pipelines import filters, shards
+from data_pipelines import filters, shards, work
+from data_pipelines.fields import frames_features
 from data_pipelines.ingest import Settings
 from eartalk_jax import files
 from eartalk_jax.errors import UserError
@@ -45,9 +46,9 @@ def select(out, limits):
   """Applies a filter to a folder whose shards are all committed.
 
   Raises:
-    UserError: shards are missing.
+    UserError: shards are missing, or what is known of them is damaged.
   """
-  plan, entries = _read_work(pathlib.Path(out))
+  plan, entries = work.read_all(out)
   lines, dropped = [], []
   rows = [row for entry in entries for row in entry["rows"]]
   for number, row in enumerate(rows):
@@ -58,19 +59,6 @@ def select(out, limits):
   for entry in entries:
     lines += entry["rejects"]
   return Selection(plan, entries, limits, lines, dropped)
-
-
-def _read_work(out):
-  try:
-    plan = json.loads((out / "plan.json").read_text())
-    count = -(-len(plan["files"]) // plan["files_per_shard"])
-    paths = [out / "shards" / f"{i:05d}.json" for i in range(count)]
-    return plan, [json.loads(path.read_text()) for path in paths]
-  except FileNotFoundError as error:
-    raise UserError(
-      f"{error.filename} is missing: {out} was not prepared to the end; run "
-      "the command with --input"
-    ) from None
 
 
 def finish(out, selection):
@@ -103,7 +91,9 @@ def finish(out, selection):
     "rejects": rejects,
     "shards": [_public(entry) for entry in selection.entries],
   }
-  return shards.finish_dataset(out, Settings(**fields).features(), manifest)
+  return shards.finish_dataset(
+    out, frames_features(Settings(**fields)), manifest
+  )
 
 
 def _public(entry):

@@ -8,10 +8,11 @@ import dataclasses
 import itertools
 
 import numpy as np
-import tensorflow_datasets as tfds
 
 from data_pipelines import crops, media, scenes, scores
 from data_pipelines.faces import load_detector
+from data_pipelines.isolation import alive
+from data_pipelines.names import printable, what_is_wrong
 from data_pipelines.rejects import Reject
 from data_pipelines.truth import read_truth
 from eartalk_jax.audio import AudioFeatures, log_mel
@@ -43,26 +44,13 @@ class Settings:
   track_sizes: dict
   categories: dict
 
-  def features(self):
-    """The fields of a record: flat dict of name -> tfds feature."""
-    pictures = (None, self.size, self.size, 3)
-    mel = (None, AudioFeatures().steps, self.mel_bins)
-    fields = {
-      "clip_id": tfds.features.Text(),
-      "source": tfds.features.Text(),
-      "start_frame": tfds.features.Scalar(np.int64),
-      "frames": _array(pictures, np.uint8),
-      "audio": _array((None,), np.int16),
-      "mel": _array(mel, np.float32),
-    }
-    for name, size in self.track_sizes.items():
-      fields[f"tracks/{name}"] = _array((None, size), np.float32)
-      fields[f"has/{name}"] = tfds.features.Scalar(np.bool_)
-    return fields
-
-
-def _array(shape, dtype):
-  return tfds.features.Tensor(shape=shape, dtype=dtype, encoding="bytes")
+  @property
+  def record_bytes(self):
+    """Bytes of the longest record that may come."""
+    mel = AudioFeatures().steps * self.mel_bins
+    numbers = mel + sum(self.track_sizes.values())
+    frame = 3 * self.size**2 + 2 * media.FRAME_SAMPLES + 4 * numbers
+    return round(self.longest * media.FPS) * frame
 
 
 @dataclasses.dataclass
@@ -81,32 +69,26 @@ def ingest_file(path, name, settings):
 
   Args:
     path: the media file.
-    name: what it is called in the dataset.
+    name: what it is called; in the dataset, in printable form.
     settings: what to make of it.
 
   Yields:
-    `record`: dict as in `Settings.features`, or None if rejected. `row`: JSON
+    `record`: dict as in `fields`, or None if rejected. `row`: JSON
     dict of source, start_frame, frames, and either clip_id and scores or
     reason and detail.
   """
+  name = printable(name)
   try:
+    problem = what_is_wrong(path)
+    if problem:
+      raise Reject("not_a_file", problem)
     truth = read_truth(path)
     _check_tracks(truth, settings)
     sound = media.read_sound(path)
     scan = scan_video(path, sound, load_detector(settings.faces))
     yield from _cut(path, name, sound, scan, truth, settings)
   except Reject as reject:
-    yield None, _rejected(name, 0, 0, reject)
-
-
-def _rejected(name, first, count, reject):
-  return {
-    "source": name,
-    "start_frame": first,
-    "frames": count,
-    "reason": reject.reason,
-    "detail": reject.detail,
-  }
+    yield None, reject.row(name)
 
 
 def _check_tracks(truth, settings):
@@ -132,8 +114,10 @@ def scan_video(path, sound, detect):
     if min(frame.size) < _SMALLEST_SIDE:
       raise Reject("too_small", "{} x {} pixels".format(*frame.size))
     thumbs.append(frame.scaled(scenes.THUMB, scenes.THUMB))
-    if detect is not None and index % _SAMPLE_EVERY == 0:
-      boxes[index] = _detect(frame, detect)
+    if index % _SAMPLE_EVERY == 0:
+      alive()
+      if detect is not None:
+        boxes[index] = _detect(frame, detect)
   return Scan(
     size=frame.size,
     frames=len(thumbs),
@@ -165,13 +149,14 @@ def _cut(path, name, sound, scan, truth, settings):
       crop = _choose_crop(scan, first, count, settings)
     except Reject as reject:
       for _ in part:  # the pictures must go by all the same
-        pass
-      yield None, _rejected(name, first, count, reject)
+        alive()
+      yield None, reject.row(name, first, count)
       continue
     pictures, times = [], []
     for frame in part:
       pictures.append(crops.crop_picture(frame, crop, settings.size))
       times.append(frame.time)
+      alive()
     audio_S = sound.cut(clock.zero, first, count)
     record = _record(np.stack(pictures), audio_S, truth, times, settings)
     row = {

@@ -10,6 +10,7 @@ import av
 import numpy as np
 import soxr
 
+from data_pipelines.isolation import alive
 from data_pipelines.mixing import Mixes
 from data_pipelines.opening import opened, track
 from data_pipelines.rejects import Reject
@@ -78,6 +79,7 @@ def _frames(path):
     stream = track(container, "audio")
     form, rate, to_float = None, None, None
     for frame in container.decode(stream):
+      alive()
       if rate is None:
         rate = _checked_rate(frame.sample_rate)
       if frame.sample_rate != rate:

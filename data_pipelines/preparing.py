@@ -4,27 +4,35 @@
   OUT/shards/00003.json       shard 3 is committed: hashes, scores, rejects
   OUT/frames-clips...         the shards themselves
 
-A shard holds all sub-clips of its files that could be decoded, whatever their
-scores, and is a pure function of the configuration and its source files.
+`work` has the first two. A shard holds all sub-clips of its files that could
+be decoded, whatever their scores, and is a pure function of the configuration
+and its source files.
 """
 
+import collections
+import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 
-from data_pipelines import shards
-from data_pipelines.ingest import Settings, ingest_file
+from data_pipelines import shards, work
+from data_pipelines.fields import frames_features
+from data_pipelines.ingest import Settings
+from data_pipelines.ingest_apart import ingest_apart
+from data_pipelines.names import printable, what_is_wrong
 from data_pipelines.pool import run_jobs
 from data_pipelines.rejects import Reject
 from data_pipelines.truth import read_truth, truth_path
 from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
 
 # Raised whenever the same input gives other shards than before.
 _CODE_VERSION = 2
-_ENDINGS = (".mp4", ".mov", ".mkv", ".webm")
+# Protocol buffers end at 2 GiB.
+_MOST_BYTES = 2**31 - 2**20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,54 +54,67 @@ class ShardJob:
   @property
   def entry_path(self):
     """The file whose presence says that the shard is committed."""
-    return pathlib.Path(self.out) / "shards" / f"{self.index:05d}.json"
-
-
-def find_media(directory):
-  """Relative names of all media files below a folder, sorted.
-
-  Raises:
-    UserError: there is none.
-  """
-  directory = pathlib.Path(directory)
-  if not directory.is_dir():
-    raise UserError(f"--input {directory} is no folder; give one with videos")
-  names = sorted(
-    path.relative_to(directory).as_posix()
-    for path in directory.rglob("*")
-    if path.suffix.lower() in _ENDINGS
-  )
-  if not names:
-    raise UserError(
-      f"--input {directory} holds no {', '.join(_ENDINGS)} file; give a folder "
-      "with videos"
-    )
-  return names
+    return work.entry_path(self.out, self.index)
 
 
 def make_settings(directory, names, **options):
-  """Settings with the tracks of all truth files; a bad file says nothing."""
-  sizes, categories = {}, {}
+  """Settings with the tracks of all truth files.
+
+  A bad truth file says nothing. Where files differ about a track, most of them
+  are right; the others are rejected later, and counted on a line now.
+
+  Raises:
+    UserError: a record could be longer than TFDS can store.
+  """
+  forms = {}
   with counting("reading truth", len(names), "files") as advance:
     for name in names:
-      try:
-        truth = read_truth(pathlib.Path(directory) / name)
-      except Reject:  # will be said when the file's shard is made
-        continue
-      finally:
-        advance()
-      for track, rows in truth.tracks.items():
-        sizes.setdefault(track, rows.shape[1])
-        if track in truth.categories:
-          categories.setdefault(track, truth.categories[track])
-  return Settings(track_sizes=sizes, categories=categories, **options)
+      for track, form in _track_forms(pathlib.Path(directory) / name):
+        forms.setdefault(track, collections.Counter())[form] += 1
+      advance()
+  sizes, categories = {}, {}
+  for track, counts in forms.items():
+    # Of those that are equally many, the one that came first.
+    (sizes[track], names_of_values), count = counts.most_common(1)[0]
+    if names_of_values is not None:
+      categories[track] = list(names_of_values)
+    if count < counts.total():
+      print(
+        f"{track} has {sizes[track]} numbers a frame in {count} truth files; "
+        f"{counts.total() - count} that differ will be rejected"
+      )
+  settings = Settings(track_sizes=sizes, categories=categories, **options)
+  _check_record(settings)
+  return settings
+
+
+def _track_forms(path):
+  """(track, (numbers per frame, names of its values or None)) of a file."""
+  try:
+    truth = read_truth(path)
+  except Reject:  # will be said when the file's shard is made
+    return
+  for track, rows in truth.tracks.items():
+    names = truth.categories.get(track)
+    yield track, (rows.shape[1], None if names is None else tuple(names))
+
+
+def _check_record(settings):
+  largest = settings.record_bytes
+  if largest > _MOST_BYTES:
+    most = int(settings.longest * _MOST_BYTES / largest)
+    raise UserError(
+      f"--max-clip-seconds {settings.longest:g} with --size {settings.size} "
+      f"makes records of {largest / 1e9:.1f} GB, more than can be stored; give "
+      f"at most {most}"
+    )
 
 
 def make_plan(source, out, names, settings, files_per_shard):
-  """Claims the folder `out` for this work; returns its jobs.
+  """Writes plan.json into a claimed folder, or compares; returns the jobs.
 
   Raises:
-    UserError: the folder holds something else.
+    UserError: the folder was begun with another plan.
   """
   plan = {
     "config": _config(settings),
@@ -101,7 +122,10 @@ def make_plan(source, out, names, settings, files_per_shard):
     "files": names,
     "source": os.path.abspath(source),
   }
-  _claim(pathlib.Path(out), plan)
+  out = pathlib.Path(out)
+  if (out / "plan.json").exists():
+    _check_plan(out, work.read_plan(out), plan)
+  files.write_json(out / "plan.json", plan)
   groups = [
     tuple(names[i : i + files_per_shard])
     for i in range(0, len(names), files_per_shard)
@@ -116,21 +140,36 @@ def _config(settings):
   return dataclasses.asdict(settings) | {"code_version": _CODE_VERSION}
 
 
-def _claim(out, plan):
-  path = out / "plan.json"
-  if path.exists():
-    _check_plan(out, json.loads(path.read_text()), plan)
-  elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-    raise UserError(f"--out {out} holds something else; give another folder")
-  try:
-    (out / "shards").mkdir(parents=True, exist_ok=True)
-  except OSError as error:
+def check_places(out, source=None):
+  """Raises UserError if a dataset cannot be written there, or must not be.
+
+  Args:
+    out: where the dataset is, or will be.
+    source: the folder of the media files, if there is one.
+  """
+  check_folder(out, reads=[source])
+  if source and pathlib.Path(source).resolve().is_relative_to(
+    pathlib.Path(out).resolve()
+  ):
     raise UserError(
-      f"--out {out}: {error.strerror}; give another folder"
-    ) from None
-  for leftover in [*out.glob(".*.tmp"), *out.glob("shards/.*.tmp")]:
-    leftover.unlink(missing_ok=True)
-  files.write_json(path, plan)
+      f"--input {source} lies in --out {out}; give a folder outside of it"
+    )
+
+
+@contextlib.contextmanager
+def claimed(out):
+  """A context in which the folder `out` is this command's alone.
+
+  Raises:
+    UserError: another command is at work there, or it holds something else.
+  """
+  out = pathlib.Path(out)
+  with alone_in(out):
+    if not (out / "plan.json").exists() and any(out.iterdir()):
+      raise UserError(f"--out {out} holds something else; give another folder")
+    for leftover in [*out.glob(".*.tmp"), *out.glob("shards/.*.tmp")]:
+      leftover.unlink(missing_ok=True)
+    yield
 
 
 def _check_plan(out, old, new):
@@ -148,7 +187,8 @@ def _check_plan(out, old, new):
   if added or removed:
     raise UserError(
       f"{out} was begun with other files: {len(added)} are new, "
-      f"{len(removed)} are gone, such as {(added + removed)[0]}; {remedy}"
+      f"{len(removed)} are gone, such as {printable((added + removed)[0])}; "
+      f"{remedy}"
     )
 
 
@@ -176,9 +216,10 @@ def make_shard(job):
   # From here on the dataset is unfinished.
   (pathlib.Path(job.out) / "manifest.json").unlink(missing_ok=True)
   job.entry_path.unlink(missing_ok=True)
+  job.entry_path.parent.mkdir(exist_ok=True)
   rows, rejects = [], []
   entry = shards.write_shard(
-    job.path, job.settings.features(), _records(job, rows, rejects)
+    job.path, frames_features(job.settings), _records(job, rows, rejects)
   )
   entry |= {"key": key, "rows": rows, "rejects": rejects}
   files.write_json(job.entry_path, entry)
@@ -188,7 +229,7 @@ def make_shard(job):
 def _records(job, rows, rejects):
   for name in job.names:
     path = pathlib.Path(job.source) / name
-    for record, row in ingest_file(path, name, job.settings):
+    for record, row in ingest_apart(path, name, job.settings):
       if record is None:
         rejects.append(row)
       else:
@@ -199,8 +240,8 @@ def _records(job, rows, rejects):
 def _committed(job):
   """The entry of a shard that is there and unharmed, else None."""
   try:
-    entry = json.loads(job.entry_path.read_text())
-  except (FileNotFoundError, ValueError):
+    entry = work.read_entry(job.out, job.index)
+  except UserError:
     return None
   whole = shards.shard_problem(job.out, entry) is None
   return entry if whole and entry["name"] == job.path.name else None
@@ -215,7 +256,9 @@ def _shard_key(job):
 
 
 def _digest(path):
+  if what_is_wrong(path):
+    return None  # to be rejected with a reason
   try:
     return files.sha256_of_file(path)
-  except OSError:  # none, or not readable: to be rejected with a reason
+  except OSError:
     return None

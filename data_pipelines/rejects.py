@@ -2,6 +2,7 @@
 
 # What cannot be repaired by a filter: nothing of it is stored.
 REASONS = {
+  "not_a_file": "has the name of a video, and cannot be read as a file",
   "not_a_video": "cannot be opened as a video",
   "truncated": "ends before the length that its header promises",
   "decode_error": "holds data that the decoder refuses",
@@ -13,6 +14,10 @@ REASONS = {
   "too_small": "the pictures are smaller than 32 pixels",
   "bad_truth": "the .truth.json beside it does not fit",
   "no_face": "no face was found",
+  "crashed": "ended the process that read it, twice",
+  "too_slow": "gave the process that read it work without an end",
+  "too_much_memory": "took more memory than a file may",
+  "unexpected": "made the program fail; please report it",
 }
 
 
@@ -29,3 +34,22 @@ class Reject(Exception):
     super().__init__(f"{reason}: {detail or REASONS[reason]}")
     self.reason = reason
     self.detail = detail or REASONS[reason]
+
+  def __reduce__(self):
+    return Reject, (self.reason, self.detail)
+
+  def row(self, source, first=0, count=0):
+    """What is kept of it: a JSON dict.
+
+    Args:
+      source: the file's printable name.
+      first: the first frame that is left out.
+      count: how many those are; 0 if nobody knows.
+    """
+    return {
+      "source": source,
+      "start_frame": first,
+      "frames": count,
+      "reason": self.reason,
+      "detail": self.detail,
+    }

@@ -11,7 +11,6 @@ shows them, `open_dataset` does not.
 
 import contextlib
 import dataclasses
-import json
 import os
 import pathlib
 
@@ -25,11 +24,29 @@ from tensorflow_datasets.core import (
 )
 
 from eartalk_jax import files
+from eartalk_jax.documents import fits, read_shaped
 from eartalk_jax.errors import UserError
 
 VERSION = 1
 # TFDS keeps the name "all" for the union of splits, which this one is.
 _SPLIT = "clips"
+# Of a shard, in the manifest.
+ENTRY = {
+  "name": str,
+  "clips": int,
+  "lengths": [int],
+  "frames": int,
+  "bytes": int,
+  "sha256": str,
+}
+_MANIFEST = {
+  "config": dict,
+  "categories": {str: [str]},
+  "track_sizes": {str: int},
+  "fingerprint": str,
+  "dropped": [int],
+  "shards": [ENTRY],
+}
 # One record per group: what random access by clip wants.
 _WRITER_OPTIONS = "group_size:1"
 
@@ -211,21 +228,20 @@ def read_manifest(directory, kind):
     UserError: there is none, or it is of another kind or version.
   """
   path = pathlib.Path(directory) / "manifest.json"
-  try:
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-  except FileNotFoundError:
+  if not path.exists():
     raise UserError(
       f"{directory} is no finished {kind} dataset (it has no manifest.json); "
       "run the command that makes it, again if it was interrupted"
-    ) from None
-  except ValueError as error:
-    raise UserError(f"{path} is damaged ({error}); make it again") from None
-  if manifest.get("kind") != kind or manifest.get("version") != VERSION:
-    raise UserError(
-      f"{directory} holds {manifest.get('kind')} version "
-      f"{manifest.get('version')}, but {kind} version {VERSION} is needed; "
-      "give another folder"
     )
+  remedy = "run the command that made it again"
+  manifest = read_shaped(path, {"kind": str, "version": int}, remedy)
+  if manifest["kind"] != kind or manifest["version"] != VERSION:
+    raise UserError(
+      f"{directory} holds {manifest['kind']} version {manifest['version']}, "
+      f"but {kind} version {VERSION} is needed; give another folder"
+    )
+  if not fits(manifest, _MANIFEST):
+    raise UserError(f"{path} is damaged; {remedy}")
   return manifest
 
 
@@ -250,10 +266,26 @@ def open_dataset(directory, kind, verify=True):
         f"{directory / shard['name']} {problem}; delete it and run the "
         "command that made this dataset again"
       )
-  records = tfds.builder_from_directory(directory).as_data_source(split=_SPLIT)
+  records = open_builder(directory).as_data_source(split=_SPLIT)
   dropped = set(manifest["dropped"])
   indices = [i for i in range(len(records)) if i not in dropped]
   return Dataset(directory, manifest, Source(records, indices))
+
+
+def open_builder(directory):
+  """The TFDS builder of a finished dataset.
+
+  Raises:
+    UserError: TFDS cannot read what it wrote about it.
+  """
+  try:
+    return tfds.builder_from_directory(directory)
+  except Exception as error:  # its readers fail in many ways
+    text = " ".join(str(error).split())
+    raise UserError(
+      f"{directory}: its features.json or dataset_info.json is damaged "
+      f"({text:.200}); run the command that made this dataset again"
+    ) from None
 
 
 def shard_problem(directory, shard, verify=True):

@@ -7,6 +7,7 @@ the length does not matter.
 Dimension key:  S samples.
 """
 
+from data_pipelines.isolation import pieces_apart
 from data_pipelines.mono import MonoSound, measured
 from data_pipelines.rejects import Reject
 from eartalk_jax.audio import AudioFeatures, MelStream, frame_count
@@ -25,10 +26,16 @@ _REMEDIES = {
 def stream_samples(path, rate):
   """Yields the default audio track as float32 pieces [S] of mono samples.
 
+  It is decoded in a child process, which a hostile file may end.
+
   Raises:
     UserError: no such file, no audio track, damaged, or samples or a rate that
-      cannot be.
+      cannot be; or the decoder crashed, hung, or took too much memory.
   """
+  yield from pieces_apart(_decoded, path, rate)
+
+
+def _decoded(path, rate):
   try:
     with open(path, "rb"):
       pass

@@ -8,7 +8,6 @@ A rerun skips committed shards, and a job is another one if anything it depends
 on differs: the pictures, or a single weight of the tokenizer.
 """
 
-import json
 import pathlib
 
 import numpy as np
@@ -19,7 +18,10 @@ from eartalk_jax import files
 from eartalk_jax import mirror as mirroring
 from eartalk_jax.config import describe, differences
 from eartalk_jax.counting import counting
+from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
 
 # Pictures of several clips encoded together, so that few rows are padding.
 _TOGETHER = 512
@@ -38,17 +40,23 @@ def tokenize(frames, tokenizer, out, mirror=False):
     The manifest.
 
   Raises:
-    UserError: `out` holds something else, the pictures have another size than
-      the tokenizer's, nobody knows what a track is in a mirror, or the disk is
-      full.
+    UserError: `out` holds something else or another command is at work there,
+      the pictures have another size than the tokenizer's, nobody knows what a
+      track is in a mirror, or the disk is full.
   """
   out = pathlib.Path(out)
   if mirror:
     _check_mirror(frames)
+  features = _features(frames, tokenizer)
+  check_folder(out, reads=[frames.directory])
+  with alone_in(out):
+    return _tokenize(frames, tokenizer, out, mirror, features)
+
+
+def _tokenize(frames, tokenizer, out, mirror, features):
   job = _job(frames, tokenizer, mirror)
   _claim(out, job)
   groups = _groups(frames)
-  features = _features(frames, tokenizer)
   entries = []
   total = sum(len(clips) for clips in groups)
   with counting("tokenizing", total, "clips") as advance:
@@ -102,21 +110,20 @@ def _job(frames, tokenizer, mirror):
 def _claim(out, job):
   """Writes OUT/job.json, or compares with the one that is there."""
   path = out / "job.json"
-  if not path.exists():
-    if out.exists() and any(out.iterdir()):
-      raise UserError(f"{out} is not empty and holds no tokens; give another")
-    (out / ".done").mkdir(parents=True, exist_ok=True)
-    files.write_json(path, job)
-  try:
-    saved = json.loads(path.read_text(encoding="utf-8"))
-  except ValueError:
-    raise UserError(f"{path} is damaged; delete {out}") from None
-  changes = differences(saved, job)
-  if changes:
-    raise UserError(
-      f"the tokens in {out} are stale: {describe(changes)}; delete that folder "
-      "or give another --out"
-    )
+  if path.exists():
+    saved = read_shaped(path, dict, f"delete {out}")
+    changes = differences(saved, job)
+    if changes:
+      raise UserError(
+        f"the tokens in {out} are stale: {describe(changes)}; delete that "
+        "folder or give another --out"
+      )
+  elif any(out.iterdir()):
+    raise UserError(f"{out} is not empty and holds no tokens; give another")
+  for leftover in [*out.glob(".*.tmp"), *out.glob(".done/.*.tmp")]:
+    leftover.unlink(missing_ok=True)
+  (out / ".done").mkdir(exist_ok=True)
+  files.write_json(path, job)
 
 
 def _groups(frames):
@@ -133,7 +140,7 @@ def _groups(frames):
 
 def _features(frames, tokenizer):
   """Those of the frames, with latents for pictures and without samples."""
-  features = dict(tfds.builder_from_directory(frames.directory).info.features)
+  features = dict(shards.open_builder(frames.directory).info.features)
   size = features.pop("frames").shape[1]
   del features["audio"]
   if size != tokenizer.config.size:
@@ -192,8 +199,8 @@ def _entry_path(path):
 def _committed(path):
   """The entry of a shard that is there and intact, else None."""
   try:
-    entry = json.loads(_entry_path(path).read_text(encoding="utf-8"))
-  except (FileNotFoundError, ValueError):
+    entry = read_shaped(_entry_path(path), shards.ENTRY)
+  except UserError:
     return None
-  problem = shards.shard_problem(path.parent, entry)
-  return None if problem else entry
+  whole = shards.shard_problem(path.parent, entry) is None
+  return entry if whole and entry["name"] == path.name else None

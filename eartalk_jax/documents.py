@@ -32,6 +32,38 @@ def read_json(path, remedy="write it again"):
   return parse_json(content, path, remedy)
 
 
+def read_shaped(path, shape, remedy="write it again"):
+  """As `read_json`, of a value that must fit a shape.
+
+  Raises:
+    UserError: as `read_json`, or it does not fit.
+  """
+  value = read_json(path, remedy)
+  if not fits(value, shape):
+    raise UserError(f"{path} is damaged; {remedy}")
+  return value
+
+
+def fits(value, shape):
+  """Whether a JSON value has a shape.
+
+  Args:
+    value: what was read.
+    shape: a type (float takes whole numbers too); [shape] of every item;
+      {key: shape} of what must be there, other keys are free; {str: shape} of
+      every value.
+  """
+  if isinstance(shape, list):
+    return isinstance(value, list) and all(fits(v, shape[0]) for v in value)
+  if isinstance(shape, dict):
+    if not isinstance(value, dict):
+      return False
+    if str in shape:
+      return all(fits(each, shape[str]) for each in value.values())
+    return all(key in value and fits(value[key], shape[key]) for key in shape)
+  return type(value) is shape or (shape is float and type(value) is int)
+
+
 def parse_json(text, where, remedy="write it again", finite=True):
   """The value of a JSON text.
 

@@ -1,15 +1,18 @@
 """Makes the embedded corpus: procedural talking heads as mp4 files."""
 
-import argparse
-import json
+import contextlib
 import pathlib
 
 from data_pipelines.corpus.clips import PARTS, ClipJob, make_clip
 from data_pipelines.pool import cores, run_jobs
 from eartalk_jax import files
 from eartalk_jax.counting import counting
+from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
 from launch import cli
+from launch.arguments import Parser, integer, number
 
 _EXAMPLE = """example:
   python -m launch.make_corpus --out data/corpus --clips 720 --held-out 40 \\
@@ -25,91 +28,69 @@ _VERSION = 2
 
 
 def _arguments():
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.make_corpus",
-    description=__doc__,
-    epilog=_EXAMPLE,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("make_corpus", __doc__, _EXAMPLE)
   parser.add_argument("--out", required=True, metavar="DIR")
   parser.add_argument(
-    "--clips", type=int, required=True, help="how many, both parts together"
+    "--clips",
+    type=integer(1, 1_000_000),
+    required=True,
+    help="how many, both parts together",
   )
-  parser.add_argument("--seed", type=int, required=True)
+  parser.add_argument("--seed", type=integer(0, 2**63), required=True)
   parser.add_argument(
-    "--seconds", type=float, default=4.0, help="length of a clip (default 4)"
+    "--seconds",
+    type=number(0.5, 3600),
+    default=4.0,
+    help="length of a clip (default 4)",
   )
   parser.add_argument(
     "--held-out-seconds",
-    type=float,
+    type=number(0.5, 3600),
     help="length of a held-out clip (default: as long as the others)",
   )
   parser.add_argument(
     "--held-out",
-    type=float,
+    type=number(0),
     default=0.1,
     help="share of the clips if below 1, else their number (default 0.1)",
   )
   parser.add_argument(
     "--workers",
-    type=int,
+    type=integer(1, 1024),
     default=cores(),
     help="processes (default: one for each core)",
   )
   return parser.parse_args()
 
 
-def _check(args):
-  if args.clips < 1:
-    raise UserError(f"--clips {args.clips}: at least 1 is needed")
-  if not 0 <= args.held_out <= args.clips:
-    raise UserError(
-      f"--held-out {args.held_out:g}: give a share below 1 or a number up to"
-      f" --clips ({args.clips})"
-    )
-  for flag in ("seconds", "held_out_seconds"):
-    if not 0.5 <= getattr(args, flag) <= 3600:
-      name = flag.replace("_", "-")
-      raise UserError(f"--{name} {getattr(args, flag):g}: give 0.5 to 3600")
-  if args.workers < 1 or args.seed < 0:
-    raise UserError("--workers must be at least 1 and --seed at least 0")
-
-
-def _claim(root, args):
-  """Makes sure that the folder is new or holds this very corpus."""
+@contextlib.contextmanager
+def _claimed(root, args):
+  """A context in which the folder is ours: new, or with this very corpus."""
   settings = {
     "version": _VERSION,
     "seed": args.seed,
     "seconds": args.seconds,
     "held_out_seconds": args.held_out_seconds,
   }
-  note = root / "corpus.json"
-  try:
-    root.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(
-      f"--out {root}: {error.strerror}; name another folder"
-    ) from error
-  if note.exists():
-    found = json.loads(note.read_text())
-    if found != settings:
-      raise UserError(
-        f"{root} holds a corpus made with {found}, not {settings};"
-        " name another --out or delete it"
-      )
-  files.write_json(note, settings)
-  for leftover in root.glob("*/.*.tmp"):
-    leftover.unlink(missing_ok=True)
+  check_folder(root)
+  with alone_in(root):
+    note = root / "corpus.json"
+    if note.exists():
+      found = read_shaped(note, dict, f"delete {root}")
+      if found != settings:
+        raise UserError(
+          f"{root} holds a corpus made with {found}, not {settings};"
+          " name another --out or delete it"
+        )
+    elif any(root.iterdir()):
+      raise UserError(f"--out {root} holds something else; name another folder")
+    files.write_json(note, settings)
+    for leftover in root.glob("*/.*.tmp"):
+      leftover.unlink(missing_ok=True)
+    yield
 
 
-def main():
-  """The command."""
-  args = _arguments()
-  if args.held_out_seconds is None:
-    args.held_out_seconds = args.seconds
-  _check(args)
-  root = pathlib.Path(args.out)
-  _claim(root, args)
+def _make(root, args):
   held = round(args.held_out * (args.clips if args.held_out < 1 else 1))
   counts = dict(zip(PARTS, (args.clips - held, held), strict=True))
   seconds = dict(zip(PARTS, (args.seconds, args.held_out_seconds), strict=True))
@@ -126,6 +107,21 @@ def main():
     f"{root}: {counts['train']} training and {held} held-out clips,"
     f" {len(jobs) - len(missing)} were there before"
   )
+
+
+def main():
+  """The command."""
+  args = _arguments()
+  if args.held_out_seconds is None:
+    args.held_out_seconds = args.seconds
+  if args.held_out > args.clips:
+    raise UserError(
+      f"--held-out {args.held_out:g}: give a share below 1 or a number up to"
+      f" --clips ({args.clips})"
+    )
+  root = pathlib.Path(args.out)
+  with _claimed(root, args):
+    _make(root, args)
   return 0
 
 

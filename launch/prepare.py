@@ -1,15 +1,18 @@
 """Turns folders of talking-head videos into a frames dataset."""
 
-import argparse
+import pathlib
 
 from rich.console import Console
 from rich.table import Table
 
 from data_pipelines import filters, finishing, preparing, rejects
 from data_pipelines.faces import load_detector
+from data_pipelines.finding import find_media
+from data_pipelines.names import printable
 from data_pipelines.pool import cores
 from eartalk_jax.errors import UserError
 from launch import cli
+from launch.arguments import Parser, integer, number
 
 _EXAMPLE = """examples:
   python -m launch.prepare --input videos --out data/frames --size 128
@@ -27,35 +30,41 @@ what a filter left out. OUT/scores.jsonl has each clip's scores and verdict.
 
 
 def _arguments():
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.prepare",
-    description=__doc__,
-    epilog=_EXAMPLE,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("prepare", __doc__, _EXAMPLE)
   add = parser.add_argument
-  add("--input", metavar="DIR", help="folder tree of mp4, mov, mkv, webm")
+  add("--input", metavar="DIR", help="folder tree of videos, links included")
   add("--out", required=True, metavar="DIR")
-  add("--size", type=int, default=64, help="pixels a side (default 64)")
-  add("--mel-bins", type=int, default=80, help="mel features (default 80)")
+  add(
+    "--size",
+    type=integer(16, 1024),
+    default=64,
+    help="pixels a side, a multiple of 8 (default 64)",
+  )
+  add(
+    "--mel-bins",
+    type=integer(8, 128),
+    default=80,
+    help="mel features (default 80)",
+  )
   add(
     "--faces",
     default="cascade",
     help="cascade (default), whole (the videos are cropped already), or "
-    "package.module:function, which is given a picture uint8 [Y, X, 3] and "
-    "returns [(x, y, size, score), ...]: squares from eyebrows to chin",
+    "package.module:function, your code, which is run with your rights: it is "
+    "given a picture uint8 [Y, X, 3] and returns [(x, y, size, score), ...]: "
+    "squares from eyebrows to chin",
   )
   add(
     "--max-clip-seconds",
-    type=float,
+    type=number(1, 36_000),
     default=20.0,
     metavar="S",
     help="longer shots are cut into equal parts (default 20)",
   )
-  add("--files-per-shard", type=int, default=16, metavar="N")
+  add("--files-per-shard", type=integer(1), default=16, metavar="N")
   add(
     "--workers",
-    type=int,
+    type=integer(1, 1024),
     default=cores(),
     help="processes (default: one for each core)",
   )
@@ -67,7 +76,7 @@ def _add_filters(group):
   for rule in filters.FILTERS:
     group.add_argument(
       f"--{rule.option.replace('_', '-')}",
-      type=float,
+      type=number(),
       default=rule.default,
       metavar="X",
       help=f"{rule.help} (default {rule.default:g}); else {rule.reason}",
@@ -75,19 +84,23 @@ def _add_filters(group):
 
 
 def _check(args):
-  if not 16 <= args.size <= 1024 or args.size % 8:
-    raise UserError(f"--size {args.size}: give a multiple of 8, 16 to 1024")
-  if not 8 <= args.mel_bins <= 128:
-    raise UserError(f"--mel-bins {args.mel_bins}: give 8 to 128")
-  if args.max_clip_seconds < 1:
-    raise UserError(f"--max-clip-seconds {args.max_clip_seconds:g}: 1 or more")
-  if args.files_per_shard < 1 or args.workers < 1:
-    raise UserError("--files-per-shard and --workers must be at least 1")
+  if args.size % 8:
+    raise UserError(f"--size {args.size}: give a multiple of 8")
+  if not args.out.isascii():
+    try:
+      args.out.encode()
+    except UnicodeEncodeError:
+      raise UserError(
+        f"--out {printable(args.out)}: give a name in UTF-8"
+      ) from None
+  if args.input is None and not pathlib.Path(args.out).is_dir():
+    raise UserError(
+      f"--out {args.out} is no folder; run the command with --input first"
+    )
+  preparing.check_places(args.out, args.input)
 
 
-def _make_shards(args):
-  load_detector(args.faces)  # a wrong name is said before any work
-  names = preparing.find_media(args.input)
+def _make_shards(args, names):
   settings = preparing.make_settings(
     args.input,
     names,
@@ -108,7 +121,7 @@ def _summary(counts):
   meanings = rejects.REASONS | {r.reason: r.help for r in filters.FILTERS}
   table = Table("verdict", "clips", "share", "about")
   for reason, count in sorted(counts.items(), key=lambda item: -item[1]):
-    about = meanings[reason] if reason else ""
+    about = meanings.get(reason, "")
     share = f"{count / total:.1%}" if total else ""
     table.add_row(reason or "kept", str(count), share, about)
   Console().print(table)
@@ -118,8 +131,21 @@ def main():
   """The command."""
   args = _arguments()
   _check(args)
+  names = None
   if args.input is not None:
-    _make_shards(args)
+    load_detector(args.faces)  # a wrong name is said before any work
+    found = find_media(args.input, but=args.out)
+    for line in found.lines():
+      print(line)
+    names = found.names
+  with preparing.claimed(args.out):
+    if names is not None:
+      _make_shards(args, names)
+    _finish(args)
+  return 0
+
+
+def _finish(args):
   limits = {rule.option: getattr(args, rule.option) for rule in filters.FILTERS}
   selection = finishing.select(args.out, limits)
   _summary(selection.counts())
@@ -128,7 +154,6 @@ def main():
     f"{args.out}: {manifest['clips']} clips, {manifest['frames']} frames "
     f"({manifest['frames'] / 25 / 60:.1f} minutes)"
   )
-  return 0
 
 
 if __name__ == "__main__":

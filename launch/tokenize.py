@@ -1,12 +1,12 @@
 """Turns a frames dataset into a token dataset."""
 
-import argparse
 import time
 
 from data_pipelines.shards import open_dataset
 from data_pipelines.tokenize import tokenize
 from eartalk_jax.tokenizer import load_tokenizer
 from eartalk_jax.training.compilation import use_compile_cache
+from launch.arguments import Parser
 from launch.cli import run
 
 _EPILOG = """example:
@@ -19,12 +19,7 @@ Run again after an interruption, the command goes on where it was.
 
 def main():
   """Encodes every clip, shard by shard."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.tokenize",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("tokenize", __doc__, _EPILOG)
   parser.add_argument("--input", required=True, help="frames dataset")
   parser.add_argument("--tokenizer", required=True, help="trained tokenizer")
   parser.add_argument("--out", required=True, help="folder of the tokens")

@@ -10,6 +10,7 @@ import av
 import pytest
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import lock
 from launch import make_corpus
 
 COMMAND = [sys.executable, "-m", "launch.make_corpus"]
@@ -117,3 +118,44 @@ def test_a_killed_run_leaves_whole_files_and_goes_on(tmp_path, run):
 def test_mistakes_are_named(corpus, run, flags, said):
   with pytest.raises(UserError, match=said):
     run(corpus, **flags)
+
+
+@pytest.mark.parametrize(
+  ("flags", "said"),
+  [
+    ({"seconds": "nan"}, "--seconds"),
+    ({"held-out-seconds": "inf"}, "--held-out-seconds"),
+    ({"held-out": "nan"}, "--held-out"),
+    ({"clips": "1e3"}, "--clips"),
+    ({"seed": -1}, "--seed"),
+  ],
+)
+def test_what_is_no_number_is_named_before_any_work(tmp_path, run, flags, said):
+  with pytest.raises(UserError, match=said):
+    run(tmp_path / "new", **flags)
+  assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path, run):
+  film = tmp_path / "train" / "clip_0000.mp4"
+  film.parent.mkdir()
+  film.write_text("mine")
+  with pytest.raises(UserError, match="holds something else"):
+    run(tmp_path)
+  assert film.read_text() == "mine"
+  assert [path.name for path in tmp_path.iterdir()] == ["train"]
+
+
+def test_a_second_command_is_refused(tmp_path, run):
+  held = lock(tmp_path)
+  with pytest.raises(UserError, match="another command is at work in"):
+    run(tmp_path)
+  os.close(held)
+  assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
+def test_a_damaged_note_is_named(tmp_path, run, text):
+  (tmp_path / "corpus.json").write_text(text)
+  with pytest.raises(UserError, match="corpus.json.* delete"):
+    run(tmp_path)

@@ -8,7 +8,8 @@ import pytest
 import tensorflow_datasets as tfds
 from videos import LIMITS, make_folder, prepare, shard_bytes, write_face
 
-from data_pipelines import finishing, preparing, shards
+from data_pipelines import finishing, shards
+from data_pipelines.finding import find_media
 from eartalk_jax import files
 from eartalk_jax.audio import AudioFeatures, log_mel
 from eartalk_jax.errors import UserError
@@ -172,10 +173,10 @@ def test_nothing_kept_is_an_error_that_says_why(prepared, tmp_path):
 
 def test_an_empty_or_missing_folder_is_an_error(tmp_path):
   with pytest.raises(UserError, match="holds no .mp4"):
-    preparing.find_media(tmp_path)
+    find_media(tmp_path)
   with pytest.raises(UserError, match="is no folder"):
-    preparing.find_media(tmp_path / "nowhere")
-  with pytest.raises(UserError, match="plan.json is missing"):
+    find_media(tmp_path / "nowhere")
+  with pytest.raises(UserError, match="plan.json: cannot be read"):
     finishing.select(tmp_path, LIMITS)
 
 

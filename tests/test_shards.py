@@ -46,6 +46,7 @@ def make_dataset(directory, counts=(3, 0, 2), **fields):
     path = shards.shard_path(directory, "frames", index, len(counts))
     entries.append(shards.write_shard(path, FEATURES, records(count, index)))
   manifest = {"kind": "frames", "config": {"size": 8}, "shards": entries}
+  manifest |= {"categories": {}, "track_sizes": {}}
   return shards.finish_dataset(directory, FEATURES, manifest | fields)
 
 
@@ -129,7 +130,7 @@ def test_a_damaged_manifest_and_another_kind_are_named(tmp_path):
   with pytest.raises(UserError, match="holds frames.*tokens"):
     shards.open_dataset(tmp_path, "tokens")
   (tmp_path / "manifest.json").write_text("{")
-  with pytest.raises(UserError, match="manifest.json is damaged"):
+  with pytest.raises(UserError, match="manifest.json: not a JSON file"):
     shards.open_dataset(tmp_path, "frames")
 
 

@@ -2,6 +2,7 @@ import tracemalloc
 import wave
 
 import av
+import hostile
 import numpy as np
 import pytest
 
@@ -105,3 +106,12 @@ def test_unusable_files_are_named(tmp_path):
     file.mux(stream.encode(None))
   with pytest.raises(UserError, match="no audio track"):
     speech.count_frames(silent)
+
+
+def test_a_decoder_that_dies_is_an_error_that_names_the_file(
+  tmp_path, monkeypatch
+):
+  path = write_wav(tmp_path / "a.wav", noise(0.1))
+  monkeypatch.setattr(speech, "_decoded", hostile.die_of_samples)
+  with pytest.raises(UserError, match="a.wav cannot be read: .*SIGSEGV"):
+    speech.count_frames(path)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from data_pipelines import tokenize as tokenize_module
 from data_pipelines.shards import open_dataset
 from data_pipelines.tokenize import tokenize
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import lock
 from eartalk_jax.tokenizer import Tokenizer
 
 
@@ -202,3 +204,50 @@ def test_clips_that_a_filter_dropped_get_no_tokens(tmp_path, tokenizer):
     "tokenizer",
     "latent_shape",
   }
+
+
+def test_what_a_killed_command_left_is_removed(tmp_path, frames, tokenizer):
+  tokenize(frames, tokenizer, tmp_path)
+  leftovers = [
+    tmp_path / ".tokens-clips.array_record-00000-of-00002.1234.tmp",
+    tmp_path / ".manifest.json.1234.tmp",
+    tmp_path / ".done" / ".tokens-clips.array_record-00000-of-00002.json.1.tmp",
+  ]
+  for path in leftovers:
+    path.write_text("half")
+  tokenize(frames, tokenizer, tmp_path)
+  assert not any(path.exists() for path in leftovers)
+
+
+def test_a_second_command_is_refused(tmp_path, frames, tokenizer):
+  held = lock(tmp_path)
+  with pytest.raises(UserError, match="another command is at work in"):
+    tokenize(frames, tokenizer, tmp_path)
+  os.close(held)
+  assert not list(tmp_path.iterdir())
+
+
+def test_the_frames_are_never_the_output(tmp_path, frames, tokenizer):
+  (tmp_path / "link").symlink_to(frames.directory)
+  before = sorted(frames.directory.iterdir())
+  for out in (frames.directory, tmp_path / "link"):
+    with pytest.raises(UserError, match="what the command reads"):
+      tokenize(frames, tokenizer, out)
+  assert sorted(frames.directory.iterdir()) == before
+
+
+@pytest.mark.parametrize("text", ["", "[]", "[" * 100_000])
+def test_damaged_notes_are_named_or_written_again(
+  tmp_path, frames, tokenizer, text
+):
+  tokenize(frames, tokenizer, tmp_path)
+  job = (tmp_path / "job.json").read_text()
+  (tmp_path / "job.json").write_text(text)
+  with pytest.raises(UserError, match="job.json.* delete"):
+    tokenize(frames, tokenizer, tmp_path)
+  (tmp_path / "job.json").write_text(job)
+  note = next((tmp_path / ".done").glob("*.json"))
+  note.write_text(text)
+  before = (tmp_path / "manifest.json").read_bytes()
+  tokenize(frames, tokenizer, tmp_path)
+  assert (tmp_path / "manifest.json").read_bytes() == before

@@ -1,4 +1,5 @@
 import json
+import os
 
 import numpy as np
 import pytest
@@ -52,6 +53,21 @@ BAD = [
   {"tracks": {"emotion": [[0], [1], [2]]}},
   {"tracks": {"emotion": [[0], [0.5], [1]]}},
   {"tracks": ["blink"]},
+  {"tracks": {"blink": [["0"], ["1"], ["0"]]}},
+  {"tracks": {"blink": [[], [], []]}},
+  {"tracks": {"blink": [[0] * 300] * 3}},
+  {"tracks": {"blink": [[1e300], [0], [0]]}},
+  {"tracks": {"blink": [[2**70], [0], [0]]}},
+  {"tracks": {"a/b": [[0], [0], [0]]}},
+  {"tracks": {"\udce9": [[0], [0], [0]]}},
+  {"tracks": {f"t{i}": [[0], [0], [0]] for i in range(33)}},
+  {"times": [0, 0.1, "0.2"]},
+  {"times": [[0], [1], [2]]},
+  {"categories": {"emotion": "abc"}},
+  {"categories": {"emotion": [["a"], ["b"]]}},
+  {"categories": {"emotion": ["same", "same"]}},
+  {"categories": []},
+  {"version": "1" * 500},
 ]
 
 
@@ -63,7 +79,28 @@ def test_what_does_not_fit_is_rejected(tmp_path, changes):
 
 
 def test_what_is_no_json_object_is_rejected(tmp_path):
-  for text in ("{", "[1, 2]", ""):
+  deep, huge = "[" * 100_000, '{"version": 1, "times": [1%s]}' % ("0" * 400)
+  for text in ("{", "[1, 2]", "", deep, huge, "\0", '{"version": NaN}'):
     (tmp_path / "a.truth.json").write_text(text)
     with pytest.raises(Reject, match="a.truth.json"):
       read_truth(tmp_path / "a.mp4")
+
+
+def test_what_is_no_file_is_rejected_and_never_opened(tmp_path):
+  path = tmp_path / "a.truth.json"
+  path.symlink_to("nowhere")
+  with pytest.raises(Reject, match="a.truth.json: No such file"):
+    read_truth(tmp_path / "a.mp4")
+  path.unlink()
+  os.mkfifo(path)
+  with pytest.raises(Reject, match="a.truth.json: is no file"):
+    read_truth(tmp_path / "a.mp4")
+  path.unlink()
+  with open(path, "wb") as file:
+    file.truncate(1 << 40)
+  with pytest.raises(Reject, match="is larger than 64 MB"):
+    read_truth(tmp_path / "a.mp4")
+
+
+def test_a_name_with_no_room_for_truth_has_none(tmp_path):
+  assert read_truth(tmp_path / ("x" * 251 + ".mp4")) is NOTHING

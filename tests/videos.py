@@ -8,6 +8,7 @@ from PIL import Image
 from skimage import data
 
 from data_pipelines import filters, finishing, preparing
+from data_pipelines.finding import find_media
 
 LIMITS = {rule.option: rule.default for rule in filters.FILTERS}
 
@@ -38,13 +39,14 @@ def write_truth(path, times, **tracks):
 
 def prepare(source, out, workers=1, limits=None, per_shard=2, **options):
   """What launch.prepare does."""
-  names = preparing.find_media(source)
+  names = find_media(source, but=out).names
   options = {"size": 32, "mel_bins": 40, "faces": "cascade"} | options
-  settings = preparing.make_settings(source, names, longest=20.0, **options)
-  jobs = preparing.make_plan(source, out, names, settings, per_shard)
-  made = preparing.make_shards(jobs, workers)
-  selection = finishing.select(out, LIMITS | (limits or {}))
-  finishing.finish(out, selection)
+  with preparing.claimed(out):
+    settings = preparing.make_settings(source, names, longest=20.0, **options)
+    jobs = preparing.make_plan(source, out, names, settings, per_shard)
+    made = preparing.make_shards(jobs, workers)
+    selection = finishing.select(out, LIMITS | (limits or {}))
+    finishing.finish(out, selection)
   return made, selection.counts()
 
 
