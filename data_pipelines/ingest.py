@@ -10,8 +10,8 @@ import itertools
 import numpy as np
 
 from data_pipelines import crops, media, scenes, scores
+from data_pipelines.child import alive
 from data_pipelines.faces import load_detector
-from data_pipelines.isolation import alive
 from data_pipelines.names import printable, what_is_wrong
 from data_pipelines.rejects import Reject
 from data_pipelines.truth import read_truth

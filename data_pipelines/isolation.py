@@ -14,28 +14,20 @@ the start of Python and the imports of the function's module.
 
 import contextlib
 import dataclasses
-import fcntl
-import functools
 import os
 import pathlib
-import pickle
 import resource
-import select
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
-import time
-import traceback
 
+from data_pipelines.child import SMALL, receive, send
 from eartalk_jax.errors import UserError
 
 # Seconds from one look at a child to the next.
 _LOOK_EVERY = 0.1
-# Seconds from one sign of life to the next, at least.
-_BEAT_EVERY = 0.2
 # Seconds for the first call of a child, which may load a detector's weights.
 _FIRST_S = 600.0
 # Signals by which people and systems end processes: no fault of a file.
@@ -60,7 +52,7 @@ class Limits:
   """What a call may take.
 
   Attributes:
-    seconds: that the parent waits for the next piece, or for `alive`.
+    seconds: that the parent waits for the next piece, or for `child.alive`.
     memory: bytes in use, without what `first` loaded. What counts are pages,
       of which a machine runs out, and not address space, which threads reserve
       by the gigabyte; and libraries that are refused memory abort. Watched on
@@ -171,7 +163,8 @@ class _Child:
     with theirs:
       code = (
         f"import sys; sys.path[:] = {sys.path!r}; "
-        f"from {__name__} import serve; serve({theirs.fileno()})"
+        "from data_pipelines.child import serve; "
+        f"serve({theirs.fileno()})"
       )
       self._process = subprocess.Popen(
         [sys.executable, "-c", code],
@@ -179,7 +172,7 @@ class _Child:
         pass_fds=[theirs.fileno()],
         start_new_session=True,  # with all that it starts
       )
-    self._answers = self._socket.makefile("rb", _SMALL)
+    self._answers = self._socket.makefile("rb", SMALL)
     self.is_idle = True
     self._limits, self._settled = DEFAULT, 0
     # Messages so far, and whether one is waited for.
@@ -221,10 +214,10 @@ class _Child:
     self._waiting = True
     try:
       if request is not None:
-        _send(self._socket, request)
+        send(self._socket, request)
       message = None
       while message is None:
-        message = _receive(self._answers)
+        message = receive(self._answers)
         self._messages += 1
     except (EOFError, OSError):
       self.end()
@@ -288,105 +281,3 @@ class _Child:
   def _kill(self):
     with contextlib.suppress(ProcessLookupError, PermissionError):
       os.killpg(self._process.pid, signal.SIGKILL)
-
-
-_LENGTH = struct.Struct("!Q")
-# Bytes below which a message goes in one piece.
-_SMALL = 1 << 16
-
-
-def _send(channel, value):
-  """Sends a value: its pickle, then its arrays as they lie in memory."""
-  buffers = []
-  content = pickle.dumps(value, protocol=5, buffer_callback=buffers.append)
-  parts = [content, *(buffer.raw() for buffer in buffers)]
-  lengths = [len(parts), *(memoryview(part).nbytes for part in parts)]
-  parts.insert(0, b"".join(map(_LENGTH.pack, lengths)))
-  if sum(lengths) < _SMALL:
-    parts = [b"".join(parts)]
-  for part in parts:
-    channel.sendall(part)
-
-
-def _receive(stream):
-  """The next value of a socket's file."""
-  lengths = [_receive_length(stream) for _ in range(_receive_length(stream))]
-  content, *buffers = [_receive_bytes(stream, length) for length in lengths]
-  return pickle.loads(content, buffers=buffers)
-
-
-def _receive_length(stream):
-  return _LENGTH.unpack(_receive_bytes(stream, _LENGTH.size))[0]
-
-
-def _receive_bytes(stream, length):
-  content = bytearray(length)
-  if stream.readinto(content) < length:
-    raise EOFError
-  return content
-
-
-# How a child says that it is alive, None in all other processes; and when it
-# did so last.
-_beat, _last_beat = None, 0.0
-
-
-def alive():
-  """Says that a long call gets on, may be called at every step of it.
-
-  Does nothing outside of a child.
-  """
-  global _last_beat
-  if _beat is not None and time.monotonic() - _last_beat > _BEAT_EVERY:
-    _last_beat = time.monotonic()
-    _beat()
-
-
-def serve(descriptor):
-  """The child: serves calls until its parent is gone."""
-  global _beat
-  _end_with_parent()
-  _be_modest()
-  channel = socket.socket(fileno=descriptor)
-  requests = channel.makefile("rb")
-  _beat = functools.partial(_send, channel, None)
-  while True:
-    try:
-      function, args = _receive(requests)
-      for piece in function(*args):
-        _send(channel, ("piece", piece))
-      answer = ("end", None)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
-      return
-    except BaseException as error:
-      answer = ("raised", _portable(error))
-    _send(channel, answer)
-
-
-def _portable(error):
-  """The error as it can be pickled, with its traceback as a note."""
-  if not isinstance(error, UserError):
-    error.add_note("".join(traceback.format_exception(error)))
-  try:
-    pickle.loads(pickle.dumps(error))
-    return error
-  except Exception:
-    return RuntimeError("".join(traceback.format_exception(error)))
-
-
-def _end_with_parent():
-  """Lets the kernel end us when the parent's end of our stdin closes.
-
-  A thread of Python's could not, while a decoder keeps the interpreter.
-  """
-  fcntl.fcntl(0, fcntl.F_SETOWN, os.getpid())
-  fcntl.fcntl(0, fcntl.F_SETFL, os.O_ASYNC)
-  if select.select([0], [], [], 0)[0]:
-    os._exit(1)
-
-
-def _be_modest():
-  """No core files; and if memory ends, the kernel takes us, not the parent."""
-  resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-  with contextlib.suppress(OSError):
-    pathlib.Path("/proc/self/oom_score_adj").write_text("800")

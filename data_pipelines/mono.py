@@ -10,7 +10,7 @@ import av
 import numpy as np
 import soxr
 
-from data_pipelines.isolation import alive
+from data_pipelines.child import alive
 from data_pipelines.mixing import Mixes
 from data_pipelines.opening import opened, track
 from data_pipelines.rejects import Reject

@@ -9,6 +9,7 @@ import time
 import numpy as np
 
 from data_pipelines import isolation
+from data_pipelines.child import alive
 from eartalk_jax.errors import UserError
 
 
@@ -85,7 +86,7 @@ def own_numbers(path):
 def slowly(path, steps, seconds=0.3):
   for _ in range(steps):
     time.sleep(seconds)
-    isolation.alive()
+    alive()
   yield steps
 
 

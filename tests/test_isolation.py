@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_pool import is_alive
 
-from data_pipelines import isolation
+from data_pipelines import child as child_module
 from data_pipelines.isolation import (
   Crash,
   Isolated,
@@ -108,7 +108,7 @@ def test_signs_of_life_are_time(child):
   assert list(child.pieces(hostile.slowly, "", 5, limits=limits)) == [5]
   with pytest.raises(Crash, match="no sign"):
     list(child.pieces(hostile.slowly, "", 1, 5.0, limits=limits))
-  isolation.alive()  # nothing here
+  child_module.alive()  # nothing here
 
 
 def test_what_the_function_raises_is_raised_here(child):
