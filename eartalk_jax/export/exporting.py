@@ -24,7 +24,7 @@ from eartalk_jax.trees import path_name
 
 _HERE = pathlib.Path(__file__).parent
 # Files that come with every folder.
-COPIED = ("modeling_eartalk.py", "example.py")
+COPIED = ("modeling_eartalk.py", "picture_files.py", "example.py")
 # Item of a checkpoint, and where in it the parameters are.
 ITEMS = {"ema": ("ema", ""), "raw": ("state", "params/")}
 
