@@ -9,6 +9,7 @@ exit status: 0 done, 2 wrong use
 import argparse
 import contextlib
 import fractions
+import itertools
 import os
 import pathlib
 import sys
@@ -31,8 +32,8 @@ SLOWEST = 4_000  # Hz; below there is no speech
 
 
 def read_sound(path, rate):
-  """Yields left and right of any sound in pieces, float32 [2, S]."""
-  resampler = av.AudioResampler("flt", "stereo", rate)
+  """Yields any sound in pieces, float32 [C, S]: its channels as they are."""
+  resampler = av.AudioResampler("flt", rate=rate)
   with av.open(
     "file:" + os.path.abspath(path),
     container_options={
@@ -44,25 +45,28 @@ def read_sound(path, rate):
     track = file.streams.best("audio")
     if track is None:
       raise ValueError(f"{shown(path)} has no sound")
-    for frame in file.decode(track):
-      if frame.sample_rate < SLOWEST:
-        raise ValueError(f"{shown(path)} has {frame.sample_rate} Hz")
-      frame.pts = None  # only the order counts
+    for frame in itertools.chain(file.decode(track), [None]):
+      if frame:
+        frame.pts = None  # only the order counts
+        if frame.sample_rate < SLOWEST:
+          raise ValueError(f"{shown(path)} says {frame.sample_rate} Hz")
       for piece in resampler.resample(frame):
-        yield piece.to_ndarray().reshape(-1, 2).T
-    for piece in resampler.resample(None):
-      yield piece.to_ndarray().reshape(-1, 2).T
+        yield piece.to_ndarray().reshape(-1, piece.layout.nb_channels).T
 
 
 def measure_sound(path, rate):
-  """(number of samples, weights of left and right in which the voice is)."""
-  samples, products = 0, np.zeros((2, 2))
+  """(number of samples, weight of each channel in which the voice is)."""
+  samples, products = 0, 0.0
   for piece in read_sound(path, rate):
     samples += piece.shape[1]
     products += piece @ piece.T
-  ways = np.array([[0.5, 0.5], [1, 0], [0, 1]])
+  if not samples:
+    raise ValueError(f"{shown(path)} has no sound")
+  channels = len(products)
+  mean = np.full((1, channels), 1 / channels)
+  ways = np.concatenate([mean, np.eye(channels)])
   power = np.einsum("kc,cd,kd->k", ways, products, ways)
-  # In opposite phases the mean is near silence: one side alone is heard then.
+  # Near silence beside one of them: opposite phases, or one voice of many.
   lost = power[0] < 0.1 * power.max()
   return samples, ways[power.argmax() if lost else 0].astype(np.float32)
 
@@ -132,11 +136,12 @@ def filming(out, *settings):
 
 def check_out(out, reads):
   """Raises before any work if `out` cannot be written, or is read."""
-  name, probe = shown(out), partial_of(out)
+  name = shown(out)
   if out.suffix.lower() != ".mp4" or out.is_dir():
     raise ValueError(f"--out {name}: give the name of an .mp4 file")
   if out.exists() and any(os.path.samefile(out, path) for path in reads):
     raise ValueError(f"--out {name} would replace what is read")
+  probe = partial_of(out)
   try:
     probe.touch()
     probe.unlink()
