@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from eartalk_jax.export.modeling_eartalk import BrokenStreamError, Stream
+from eartalk_jax.export.modeling_eartalk import BrokenFrameError, Stream
 
 PORTRAIT = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
 SPEECH = np.random.default_rng(0).normal(0, 0.1, 640 * 6).astype(np.float32)
@@ -159,7 +159,7 @@ def test_samples_of_any_floats_are_heard(model, kind):
   ("wishes", "words"),
   [
     ({"emotion": {0: "sad", "0": "happy"}}, "twice"),
-    ({"emotion": {"1": "sad", "01": "happy"}}, "twice"),
+    ({"emotion": {"1": "sad", "01": "happy"}}, "frame"),
     ({"emotion": {"1_0": "sad"}}, "frame"),
     ({"emotion": {" 1": "sad"}}, "frame"),
     ({"emotion": {"\u0661": "sad"}}, "frame"),
@@ -178,26 +178,52 @@ def test_wishes_for_a_video_are_checked_before_its_first_frame(
   assert words in refused(list, model.generate(PORTRAIT, SPEECH, wishes))
 
 
-def test_a_frame_that_is_not_finite_ends_its_stream_and_no_other(model):
+def spoilt(stream, number):
+  """The stream's maker with a number in its signals: a broken setting."""
+
+  def make(state, signals, *rest):
+    if signals["controls"]["emotion"]["given"].any():
+      signals["audio"] = torch.full_like(signals["audio"], number)
+      state.caches[0].k.fill_(number)
+    return stream.model.frame(state, signals, *rest)
+
+  return make
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf])
+def test_a_frame_that_is_not_finite_is_an_error_of_its_stream_alone(
+  model, number
+):
   broken, whole = (Stream(model, PORTRAIT) for _ in range(2))
+  broken._make = spoilt(broken, number)
+  broken.set("emotion", "sad", 2)
   for stream in (broken, whole):
     stream.push(SPEECH)
-  first = next(broken.pull())
-  broken.state = broken.state._replace(
-    previous_BNc=torch.full_like(broken.state.previous_BNc, torch.nan)
-  )
-  with pytest.raises(BrokenStreamError, match="frame 1 is not finite"):
-    list(broken.pull())
-  with pytest.raises(BrokenStreamError, match="has ended"):
-    list(broken.pull())
-  with pytest.raises(BrokenStreamError):
-    broken.push(SPEECH)
-  with pytest.raises(BrokenStreamError):
-    broken.set("emotion", "sad")
-  whole.finish()
+    stream.finish()
+  made = broken.pull()
+  first = [next(made), next(made)]
+  for _ in range(2):
+    with pytest.raises(BrokenFrameError, match="frame 2 is no picture"):
+      next(broken.pull())
   frames = list(whole.pull())
   assert len(frames) == 6
-  assert np.array_equal(frames[0], first)
+  assert np.array_equal(frames[:2], first)
+
+
+def test_a_stream_recovers_when_its_setting_does(model):
+  broken = Stream(model, PORTRAIT)
+  broken._make = lambda state, *rest: model.frame(
+    state._replace(previous_BNc=state.previous_BNc * torch.nan), *rest
+  )
+  broken.push(SPEECH)
+  broken.finish()
+  with pytest.raises(BrokenFrameError):
+    list(broken.pull())
+  broken._make = model.frame
+  made = [*broken.pull()]
+  expected = frames_of(Stream(model, PORTRAIT))
+  assert len(made) == 5  # the first frame has none before it
+  assert np.array_equal(made, expected[1:])
 
 
 def test_latents_that_the_decoder_makes_black_are_no_frame(model):
@@ -208,7 +234,7 @@ def test_latents_that_the_decoder_makes_black_are_no_frame(model):
   with torch.no_grad():
     weights[0] = torch.inf
   try:
-    with pytest.raises(BrokenStreamError):
+    with pytest.raises(BrokenFrameError):
       next(stream.pull())
   finally:
     with torch.no_grad():

@@ -1910,10 +1910,14 @@ class Ear:
     self._heard_TAF = torch.cat([self._heard_TAF, ahead])
     self.finished = True
 
-  def take(self):
+  def next_features(self):
     """The features of the next frame, [F]."""
     audio = self.cfg.audio
-    features = self._heard_TAF[: audio.past + 1 + audio.ahead].flatten()
+    return self._heard_TAF[: audio.past + 1 + audio.ahead].flatten()
+
+  def take(self):
+    """The features of the next frame, which is made with them, [F]."""
+    features = self.next_features()
     self._heard_TAF = self._heard_TAF[1:]
     return features
 
@@ -1944,8 +1948,11 @@ STRONGEST = 100  # guidance
 LAST_FRAME = 2**31 - 1
 
 
-class BrokenStreamError(ValueError):
-  """A frame was not finite: that stream has ended."""
+class BrokenFrameError(ValueError):
+  """A frame is no picture, for its numbers are not finite.
+
+  It was not made: the next `pull` tries it again, with what is asked by then.
+  """
 
 
 class Stream:
@@ -1976,7 +1983,7 @@ class Stream:
     self.model, self.cfg = model, model.cfg
     self.seed = _whole(seed, "seed", 2**32 - 1)
     self.ear, self.frame = Ear(model.cfg), 0
-    self._lock, self._ended = threading.RLock(), None
+    self._lock = threading.RLock()
     self._now, self._later = {}, []
     self._noise = collections.deque()
     self._controls = {control.name: control for control in self.cfg.controls}
@@ -2032,7 +2039,6 @@ class Stream:
       ValueError: no such control, an impossible value, a frame of the past.
     """
     with self._lock:
-      self._check_going()
       frame = self.frame if frame is None else frame
       frame = _whole(frame, "frame", LAST_FRAME)
       if frame < self.frame:
@@ -2056,7 +2062,7 @@ class Stream:
     for name, wishes in _object(controls, "controls").items():
       said = set()
       for key, wish in _object(wishes, f"controls: {_short(name)}").items():
-        plain = isinstance(key, str) and re.fullmatch(r"[0-9]{1,10}", key)
+        plain = isinstance(key, str) and re.fullmatch(r"0|[1-9][0-9]{0,9}", key)
         frame = _whole(int(key) if plain else key, "frame", LAST_FRAME)
         if frame in said:
           raise ValueError(f"{name}: frame {frame} is said twice")
@@ -2070,7 +2076,6 @@ class Stream:
   def push(self, samples_S):
     """Takes the next samples of the speech; see `Ear.push`."""
     with self._lock:
-      self._check_going()
       self.ear.push(samples_S)
 
   def finish(self):
@@ -2082,40 +2087,38 @@ class Stream:
     """Yields every frame that can be made by now, uint8 [Y X 3].
 
     Raises:
-      BrokenStreamError: a frame is not finite.
+      BrokenFrameError: the next frame is no picture.
     """
     while (frame_YX3 := self._next()) is not None:
       yield frame_YX3
 
-  def _check_going(self):
-    if self._ended:
-      raise BrokenStreamError(self._ended)
-
   @torch.no_grad()
   def _next(self):
     with self._lock:
-      self._check_going()
       return self._make_frame() if self.ear.ready else None
 
   def _make_frame(self):
-    while self._later and self._later[0][0] <= self.frame:
-      _, name, numbers = self._later.pop(0)
-      self._now[name] = numbers
-    signals = self._signals(self.ear.take())
-    for name, numbers in self._now.items():
-      if numbers is not None:
-        self._fill(signals, name, numbers)
+    now, later = dict(self._now), list(self._later)
+    while later and later[0][0] <= self.frame:
+      _, name, wish = later.pop(0)
+      now[name] = wish
+    signals = self._signals(self.ear.next_features())
+    for name, wish in now.items():
+      if wish is not None:
+        self._fill(signals, name, wish)
     if not self._noise:
       self._draw()
-    self.state, frames, good_B = self._make(
-      self.state, signals, self._noise.popleft(), self.guidance
+    state, frames, good_B = self._make(
+      self.state, signals, self._noise[0], self.guidance
     )
     if not good_B[0]:
-      self._ended = (
-        f"frame {self.frame} is not finite: broken weights, or too strong "
-        "guidance; this stream has ended"
+      raise BrokenFrameError(
+        f"frame {self.frame} is no picture (its numbers are not finite): bring "
+        "guidance and controls nearer to what is usual, or use other weights"
       )
-      self._check_going()
+    self.state, self._now, self._later = state, now, later
+    self._noise.popleft()
+    self.ear.take()
     self.frame += 1
     return frames[0].cpu().numpy()
 
