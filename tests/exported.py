@@ -54,18 +54,23 @@ def tokenizer():
   return _tokenizer(autoencoders.random_params(TOKENIZER))
 
 
+def _written(cfg, tokenizer):
+  """config.json of a run."""
+  return {
+    "model": to_dict(cfg),
+    "categories": CATEGORIES,
+    "run": to_dict(RUN),
+    "data": {"tokens": "tokens/train", "frames": 4},
+    "fingerprints": {"tokenizer": tokenizer, "tokens": "0"},
+  }
+
+
 def make_run(workdir, variant="flow"):
   """Writes a work directory as training does; returns (model, ema)."""
   # Small enough that 60 frames stay of the size of latents.
   model, params = talkers.talker(**VARIANTS[variant])
   params = jax.tree.map(lambda x: 0.5 * x, params)
-  written = {
-    "model": to_dict(model.cfg),
-    "categories": CATEGORIES,
-    "run": to_dict(RUN),
-    "data": {"tokens": "tokens/train", "frames": 4},
-    "fingerprints": {"tokenizer": tokenizer().fingerprint, "tokens": "0"},
-  }
+  written = _written(model.cfg, tokenizer().fingerprint)
   workdir.mkdir()
   (workdir / "config.json").write_text(json.dumps(written))
   save_tokenizer(workdir / "tokenizer", tokenizer())
@@ -90,6 +95,9 @@ def torch_folder(folder):
   for weights in (*model.parameters(), *model.tokenizer.parameters()):
     torch.nn.init.normal_(weights, std=0.1, generator=generator)
   model.save_pretrained(folder)
+  run = _written(talkers.TINY, "0")
+  training = {"run": run, "tokenizer": to_dict(TOKENIZER)}
+  (folder / "training.json").write_text(json.dumps(training))
   for name in COPIED:
     here = pathlib.Path(modeling_eartalk.__file__).with_name(name)
     shutil.copyfile(here, folder / name)

@@ -11,7 +11,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from eartalk_jax.checkpoints.checkpoint_reading import load_ema
+from eartalk_jax.errors import UserError
+from eartalk_jax.export.card import write_card
+from eartalk_jax.export.exporting import export_folder
+from eartalk_jax.export.folders import load_module, open_tensors
+from eartalk_jax.export.importing import import_folder
 from eartalk_jax.export.modeling_eartalk import parse_json
+from launch import verify_export
 
 HUGE = "1" + 400 * "0"
 
@@ -277,3 +284,160 @@ def test_a_config_made_in_python_is_checked_too(made):
   cfg = exported.load(made).cfg
   with pytest.raises(ValueError, match="temperature"):
     type(cfg.head)(**(vars(cfg.head) | {"temperature": np.nan}))
+
+
+# --- The way back
+
+
+def not_imported(copied):
+  """The message; nothing may be made, inside of `--out` or elsewhere."""
+  before = sorted(copied.parent.rglob("*"))
+  with pytest.raises(UserError) as caught:
+    import_folder(copied, copied.parent / "back")
+  assert sorted(copied.parent.rglob("*")) == before
+  assert len(str(caught.value).splitlines()) == 1
+  return str(caught.value)
+
+
+def test_a_folder_comes_back(made, tmp_path):
+  assert import_folder(made, tmp_path / "back") == exported.STEP
+  step, params = load_ema(tmp_path / "back")
+  assert step == exported.STEP
+  weights = exported.load(made).state_dict()
+  guess = np.asarray(params["guess"]["kernel"]).T
+  np.testing.assert_array_equal(guess, weights["guess.weight"])
+
+
+@pytest.mark.parametrize(
+  "step",
+  ["/elsewhere/7", "../7", "7", -1, True, 7.0, 10**30, None, [7], {}],
+)
+def test_a_step_that_is_no_number_names_no_folder(copied, step, tmp_path):
+  if step == "/elsewhere/7":
+    step = f"{tmp_path}/elsewhere/7"
+  changed(copied, "trained_steps", step)
+  assert "trained_steps" in not_imported(copied)
+
+
+@pytest.mark.parametrize("name", ["config.json", "training.json"])
+@pytest.mark.parametrize("kind", BAD_JSON)
+def test_damaged_json_is_not_imported(copied, name, kind):
+  (copied / name).write_text(BAD_JSON[kind])
+  assert name in not_imported(copied)
+
+
+@pytest.mark.parametrize(
+  ("name", "where", "value"),
+  [
+    ("config.json", where, value)
+    for where, values in {
+      "width": [10**12, 65_536, 10**30, 0, "16", True, None],
+      "depth": [10**9, 10_000, 0],
+      "heads": [0, 10**6],
+      "window": [0, 10**9],
+      "latent_shape": [[65_536, 65_536, 2], [0, 4, 2], 4, [4]],
+      "audio": [3, None],
+      "audio.bins": [10**12, 4096],
+      "controls": [3, "x", [3], {}],
+      "controls.1.categories": [3, "sad"],
+      "head": [3, {}, {"kind": []}],
+      "head.denoiser_depth": [10**9],
+      "tokenizer": [3, {}],
+      "tokenizer.latent_mean": ["x", [], [1, [2]], [0.1] * 3],
+      "tokenizer.latent_std": [0, -1, "x", None, [1]],
+      "dtype": [3, "int8"],
+      "weights": [[], 3],
+    }.items()
+    for value in values
+  ]
+  + [
+    ("training.json", where, value)
+    for where, values in {
+      "run": [3, [], None, {}],
+      "run.model": [3, [], {}, "x"],
+      "run.fingerprints": [3, "x", None],
+      "tokenizer": [3, [], {}],
+      "tokenizer.encoder_depth": [10_000, 10**12],
+      "tokenizer.width": [65_536, 10**12],
+      "tokenizer.size": [65_536, 10**12, 0],
+    }.items()
+    for value in values
+  ],
+)
+def test_absurd_configurations_are_not_imported(copied, name, where, value):
+  path = copied / name
+  config = node = json.loads(path.read_text())
+  *above, last = where.split(".")
+  for key in above:
+    node = node[int(key)] if isinstance(node, list) else node[key]
+  node[last] = value
+  path.write_text(json.dumps(config))
+  not_imported(copied)
+
+
+def test_damaged_weights_are_not_imported(copied):
+  path = copied / "model.safetensors"
+  content = path.read_bytes()
+  for spoilt in damaged(content):
+    path.write_bytes(spoilt)
+    with pytest.raises(UserError), open_tensors(copied) as (shapes, _):
+      assert shapes["guess.weight"]
+  path.unlink()
+  os.mkfifo(path)
+  assert "model.safetensors" in not_imported(copied)
+
+
+def test_an_index_that_leads_elsewhere_is_not_imported(copied):
+  where = split(copied)
+  for name in ("../b.safetensors", "/etc/b", "", "..", 3, ["b"], None):
+    write_index(copied, dict.fromkeys(where, name))
+    assert "no file of the folder" in not_imported(copied)
+  for wrong in ([], 3, None, "x", {}, where | {"more": "a.safetensors"}):
+    write_index(copied, wrong)
+    not_imported(copied)
+
+
+def test_nothing_is_made_where_something_is(made, tmp_path):
+  (tmp_path / "file").write_text("precious")
+  (tmp_path / "link").symlink_to("nowhere")
+  for out in ("file", "link", ".", "file/x", "x" * 300):
+    with pytest.raises(UserError):
+      import_folder(made, tmp_path / out)
+    with pytest.raises(UserError):
+      export_folder(tmp_path, tmp_path / out)
+  with pytest.raises(UserError, match="among checkpoints"):
+    export_folder(tmp_path, tmp_path / "checkpoints" / "9")
+  assert (tmp_path / "file").read_text() == "precious"
+  assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "link"]
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "x = (", "import no_such_module"])
+def test_a_module_that_fails_is_a_line(copied, text):
+  (copied / "modeling_eartalk.py").write_text(text)
+  with pytest.raises(UserError, match="does not run"):
+    load_module(copied)
+
+
+def test_a_card_of_a_damaged_run_is_a_line(made, tmp_path):
+  config = json.loads((made / "config.json").read_text())
+  with pytest.raises(UserError, match="damaged"):
+    write_card(tmp_path, config, {"run": {}})
+
+
+@pytest.mark.parametrize(
+  ("option", "words"),
+  [
+    ("--frames=0", "--frames"),
+    ("--frames=nan", "--frames"),
+    ("--json=config.json", "reads"),
+    ("--json=.", "folder"),
+  ],
+)
+def test_the_proof_looks_at_its_options_first(
+  copied, monkeypatch, option, words
+):
+  monkeypatch.chdir(copied)
+  before = (copied / "config.json").read_bytes()
+  with pytest.raises(UserError, match=words):
+    verify_export.main(["--checkpoint", "run", "--export", ".", option])
+  assert (copied / "config.json").read_bytes() == before
