@@ -299,7 +299,7 @@ def test_names_of_any_bytes_are_printed_on_one_line(tmp_path, name):
   assert "not a picture" in problem(path)
 
 
-def test_damaged_files_are_pictures_or_lines(tmp_path):
+def test_damaged_files_are_pictures_or_lines(tmp_path, capfd):
   rng = np.random.default_rng(0)
   exif = Image.Exif()
   exif[0x0112] = 6
@@ -322,3 +322,10 @@ def test_damaged_files_are_pictures_or_lines(tmp_path):
         refused += 1
         assert str(error).isprintable()
   assert refused > 100
+  assert capfd.readouterr() == ("", "")
+
+
+def test_a_compressed_tiff_is_named(tmp_path):
+  for kind in ("tiff_lzw", "jpeg", "tiff_deflate"):
+    path = saved(tmp_path, chart(), "x.tif", compression=kind)
+    assert "compressed TIFF" in problem(path)

@@ -8,6 +8,7 @@ Dimension key: Y X picture.
 
 import contextlib
 import io
+import logging
 import os
 import stat
 import warnings
@@ -21,6 +22,8 @@ _FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF")
 # Memory grows with both. Photographs of phones have up to 8192 x 6144 pixels.
 _MOST_BYTES, _MOST_PIXELS = 400 * 10**6, 8192 * 6144
 _SMALLEST_SIDE, _LONGEST_STRIP = 8, 20
+# It says what is wrong in lines of its own; we say it in one.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
 # What shines through a transparent picture.
 _BACKGROUND = (128, 128, 128)
 # EXIF's orientation -> what undoes it.
@@ -78,6 +81,9 @@ def read_picture(path):
       warnings.simplefilter("ignore")
       with Image.open(file, formats=_FORMATS) as image:
         _check_size(*image.size)
+        # The library for these writes to the terminal itself.
+        if getattr(image, "use_load_libtiff", False):
+          raise PictureError("is a compressed TIFF picture; save it as PNG")
         image.load()
         return _plain(_upright(image))
   except PictureError as error:
