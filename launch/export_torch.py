@@ -8,12 +8,11 @@ repository:
   frames = model.generate(portrait_YX3, samples_S)
 """
 
-import argparse
-
 import jax
 
 from eartalk_jax.export.exporting import export_folder
 from launch import cli
+from launch.arguments import Parser, integer
 
 _EXAMPLES = """
 examples:
@@ -29,12 +28,7 @@ The folder is there whole or not at all.
 
 def main(argv=None):
   """The command."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.export_torch",
-    description=__doc__,
-    epilog=_EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("export_torch", __doc__, _EXAMPLES)
   add = parser.add_argument
   add("--checkpoint", required=True, metavar="DIR", help="the run's --workdir")
   add("--out", required=True, metavar="DIR", help="the folder to make")
@@ -50,7 +44,11 @@ def main(argv=None):
     default="float32",
     help="of the talker's weights (default float32); a tokenizer keeps float32",
   )
-  add("--step", type=int, help="of the checkpoint (default: the newest)")
+  add(
+    "--step",
+    type=integer(0),
+    help="of the checkpoint (default: the newest)",
+  )
   args = parser.parse_args(argv)
   jax.config.update("jax_platforms", "cpu")  # a run may have the accelerator
   step = export_folder(

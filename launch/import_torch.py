@@ -4,12 +4,11 @@ The folder is one of launch.export_torch, as it was or fine-tuned in PyTorch
 and written by save_pretrained.
 """
 
-import argparse
-
 import jax
 
 from eartalk_jax.export.importing import import_folder
 from launch import cli
+from launch.arguments import Parser
 
 _EXAMPLES = """
 examples:
@@ -25,12 +24,7 @@ from its weights in a work directory of its own, with new moments, from step 0.
 
 def main(argv=None):
   """The command."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.import_torch",
-    description=__doc__,
-    epilog=_EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("import_torch", __doc__, _EXAMPLES)
   add = parser.add_argument
   add("--folder", required=True, metavar="DIR", help="of launch.export_torch")
   add("--out", required=True, metavar="DIR", help="the work directory to make")

@@ -6,13 +6,12 @@ module, of latents and pixels of streams in silence, with clipping audio, with
 extreme controls, with nothing given at all, with guidance.
 """
 
-import argparse
-
 import jax
 
-from eartalk_jax import files
+from eartalk_jax import files, outputs
 from eartalk_jax.export.verification import verify
 from launch import cli
+from launch.arguments import Parser, integer
 
 _EPILOG = """
 example:
@@ -28,18 +27,21 @@ exit status: 0 all is well, 1 something differs, 2 wrong use
 
 def main(argv=None):
   """The command."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.verify_export",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("verify_export", __doc__, _EPILOG)
   add = parser.add_argument
   add("--checkpoint", required=True, metavar="DIR", help="the run's --workdir")
   add("--export", required=True, metavar="DIR", help="the exported folder")
-  add("--frames", type=int, default=250, help="of each stream (default 250)")
+  add(
+    "--frames",
+    type=integer(1, 100_000),
+    default=250,
+    help="of each stream (default 250)",
+  )
   add("--json", metavar="FILE", help="file for all figures")
   args = parser.parse_args(argv)
+  if args.json:
+    reads = (args.checkpoint, args.export)
+    outputs.check_file(args.json, "--json", reads)
   jax.config.update("jax_platforms", "cpu")
   figures = verify(args.checkpoint, args.export, args.frames)
   if "layers" in figures:

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import pathlib
+import shutil
 
 import autoencoders
 import jax
@@ -12,6 +14,8 @@ import torch
 from eartalk_jax.checkpoints.checkpoint import Checkpoints
 from eartalk_jax.config import to_dict
 from eartalk_jax.export import modeling_eartalk
+from eartalk_jax.export.description import describe_model
+from eartalk_jax.export.exporting import COPIED
 from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
 from eartalk_jax.training.optimizer import OptimizerConfig
 from eartalk_jax.training.run_config import RunConfig
@@ -21,6 +25,9 @@ torch.set_num_threads(1)
 
 CATEGORIES = {"emotion": ["neutral", "happy", "sad", "angry"]}
 STEP = 7
+TOKENIZER = autoencoders.TokenizerConfig(
+  **to_dict(autoencoders.CONFIG) | {"channels": 2, "patch": 4}
+)
 RUN = RunConfig(
   steps=10, batch_size=2, optimizer=OptimizerConfig(1e-3, 1, "muon")
 )
@@ -35,14 +42,27 @@ VARIANTS = {
 }
 
 
+def _tokenizer(params):
+  """Of the latents that `talkers.TINY` reads."""
+  mean_C, std = np.float32([0.3, -0.2]), np.float32(0.8)
+  return Tokenizer(TOKENIZER, params, mean_C, std)
+
+
 @functools.cache
 def tokenizer():
-  """Of the latents that `talkers.TINY` reads."""
-  config = autoencoders.TokenizerConfig(
-    **to_dict(autoencoders.CONFIG) | {"channels": 2, "patch": 4}
-  )
-  mean_C, std = np.float32([0.3, -0.2]), np.float32(0.8)
-  return Tokenizer(config, autoencoders.random_params(config), mean_C, std)
+  """With weights that all count."""
+  return _tokenizer(autoencoders.random_params(TOKENIZER))
+
+
+def _written(cfg, tokenizer):
+  """config.json of a run."""
+  return {
+    "model": to_dict(cfg),
+    "categories": CATEGORIES,
+    "run": to_dict(RUN),
+    "data": {"tokens": "tokens/train", "frames": 4},
+    "fingerprints": {"tokenizer": tokenizer, "tokens": "0"},
+  }
 
 
 def make_run(workdir, variant="flow"):
@@ -50,13 +70,7 @@ def make_run(workdir, variant="flow"):
   # Small enough that 60 frames stay of the size of latents.
   model, params = talkers.talker(**VARIANTS[variant])
   params = jax.tree.map(lambda x: 0.5 * x, params)
-  written = {
-    "model": to_dict(model.cfg),
-    "categories": CATEGORIES,
-    "run": to_dict(RUN),
-    "data": {"tokens": "tokens/train", "frames": 4},
-    "fingerprints": {"tokenizer": tokenizer().fingerprint, "tokens": "0"},
-  }
+  written = _written(model.cfg, tokenizer().fingerprint)
   workdir.mkdir()
   (workdir / "config.json").write_text(json.dumps(written))
   save_tokenizer(workdir / "tokenizer", tokenizer())
@@ -65,6 +79,29 @@ def make_run(workdir, variant="flow"):
   with Checkpoints(workdir, RUN, {"run": written["run"]}) as checkpoints:
     checkpoints.save(STEP, state.replace(params=raw))
   return model, params
+
+
+def torch_folder(folder):
+  """Writes a folder for PyTorch with random weights, of no run; returns it."""
+  config = describe_model(
+    talkers.TINY, CATEGORIES, _tokenizer({}), "ema", STEP, "float32"
+  )
+  config = json.loads(json.dumps(config))
+  model = modeling_eartalk.EARTalking(
+    modeling_eartalk.strict(modeling_eartalk.Config, config)
+  )
+  model.__dict__["tokenizer"] = modeling_eartalk.Tokenizer(model.cfg.tokenizer)
+  generator = torch.Generator().manual_seed(0)
+  for weights in (*model.parameters(), *model.tokenizer.parameters()):
+    torch.nn.init.normal_(weights, std=0.1, generator=generator)
+  model.save_pretrained(folder)
+  run = _written(talkers.TINY, "0")
+  training = {"run": run, "tokenizer": to_dict(TOKENIZER)}
+  (folder / "training.json").write_text(json.dumps(training))
+  for name in COPIED:
+    here = pathlib.Path(modeling_eartalk.__file__).with_name(name)
+    shutil.copyfile(here, folder / name)
+  return folder
 
 
 def tensors(tree):

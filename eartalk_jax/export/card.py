@@ -1,5 +1,6 @@
 """README.md of an exported folder: what was trained on what, how to use it."""
 
+from eartalk_jax.errors import UserError
 from eartalk_jax.files import write_text
 
 _TEXT = """---
@@ -19,7 +20,8 @@ frames = list(model.generate(portrait_YX3, samples_S, {{"{control}": {{0: {value
 ```
 
 `portrait_YX3` is a uint8 face crop of {size} x {size} pixels, `samples_S` mono speech at
-{sample_rate} Hz. `example.py` does it from files to an mp4. `modeling_eartalk.Stream` is
+{sample_rate} Hz. `picture_files.read_portrait` reads one from a file (upright, sRGB; needs
+Pillow); `example.py` goes from files to an mp4. What is impossible is a ValueError. `modeling_eartalk.Stream` is
 the same live: push samples, pull frames, change controls at any frame. Equal seeds
 give the frames of the JAX model that the weights come from, up to rounding.
 
@@ -61,13 +63,26 @@ def write_card(folder, config, run):
     folder: of the export.
     config: its config.json.
     run: the run's resolved configuration.
+
+  Raises:
+    UserError: it lacks what the card tells.
   """
+  try:
+    text = _card(config, run)
+  except (KeyError, TypeError, AttributeError) as error:
+    raise UserError(
+      f"the run's config.json is damaged ({error!r}); copy it again"
+    ) from None
+  write_text(folder / "README.md", text)
+
+
+def _card(config, run):
   prints, audio = run.get("fingerprints", {}), config["audio"]
   optimizer = run["run"]["optimizer"]
   control, value = _example(config["controls"])
   step_ms = 1e3 / config["fps"]
   margin = (audio["n_fft"] - audio["hop"]) / 2 / audio["sample_rate"]
-  text = _TEXT.format(
+  return _TEXT.format(
     **{name: config[name] for name in _OF_CONFIG},
     size=config["tokenizer"]["size"],
     sample_rate=audio["sample_rate"],
@@ -83,7 +98,6 @@ def write_card(folder, config, run):
     **{name: run["run"][name] for name in ("steps", "batch_size", "seed")},
     **{name: optimizer[name] for name in ("matrices", "peak_lr")},
   )
-  write_text(folder / "README.md", text)
 
 
 _OF_CONFIG = (

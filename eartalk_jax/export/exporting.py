@@ -6,7 +6,10 @@ import shutil
 import jax
 import numpy as np
 
-from eartalk_jax.checkpoints.checkpoint_files import choose_checkpoint
+from eartalk_jax.checkpoints.checkpoint_files import (
+  checkpoints_of,
+  choose_checkpoint,
+)
 from eartalk_jax.checkpoints.checkpoint_reading import open_arrays
 from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import describe, differences, from_config, to_dict
@@ -14,6 +17,7 @@ from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 from eartalk_jax.export import description, names
 from eartalk_jax.export.card import write_card
+from eartalk_jax.export.folders import check_new
 from eartalk_jax.export.writing import write_weights
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.config import TalkerConfig
@@ -24,7 +28,7 @@ from eartalk_jax.trees import path_name
 
 _HERE = pathlib.Path(__file__).parent
 # Files that come with every folder.
-COPIED = ("modeling_eartalk.py", "example.py")
+COPIED = ("modeling_eartalk.py", "picture_files.py", "example.py")
 # Item of a checkpoint, and where in it the parameters are.
 ITEMS = {"ema": ("ema", ""), "raw": ("state", "params/")}
 
@@ -44,9 +48,13 @@ def export_folder(workdir, out, weights="ema", dtype="float32", step=None):
     The step.
 
   Raises:
-    UserError: no whole checkpoint, or one of another model; `out` is there.
+    UserError: no whole checkpoint, or one of another model; `out` is there or
+      cannot be made.
   """
   workdir, out = pathlib.Path(workdir), pathlib.Path(out)
+  check_new(out)
+  if out.resolve().is_relative_to(checkpoints_of(workdir).resolve()):
+    raise UserError(f"{out} lies among checkpoints; choose another folder")
   run = read_run(workdir)
   cfg = from_config(TalkerConfig, run["model"])
   tokenizer = load_tokenizer(workdir / "tokenizer")

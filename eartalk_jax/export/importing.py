@@ -5,6 +5,7 @@ no moments: a run of one's own begins from it (`run.start_from`).
 """
 
 import json
+import math
 import pathlib
 
 import numpy as np
@@ -14,7 +15,13 @@ from orbax.checkpoint import v1 as ocp
 from eartalk_jax.checkpoints.checkpoint_files import checkpoints_of
 from eartalk_jax.checkpoints.checkpoint_reading import CONTEXT
 from eartalk_jax.checkpoints.manifest import write_manifest
-from eartalk_jax.config import describe, differences, from_config, to_dict
+from eartalk_jax.config import (
+  describe,
+  differences,
+  flatten,
+  from_config,
+  to_dict,
+)
 from eartalk_jax.errors import UserError
 from eartalk_jax.export import names
 from eartalk_jax.export.description import describe_model
@@ -23,7 +30,12 @@ from eartalk_jax.export.exporting import (
   tokenizer_shapes,
   torch_shapes,
 )
-from eartalk_jax.export.folders import open_tensors, read_json
+from eartalk_jax.export.folders import (
+  check_new,
+  open_tensors,
+  read_config,
+  read_json,
+)
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.autoencoder import TokenizerConfig
 from eartalk_jax.models.config import TalkerConfig
@@ -45,24 +57,67 @@ def import_folder(folder, out):
       the model here does not do, or `out` is there.
   """
   folder, out = pathlib.Path(folder), pathlib.Path(out)
-  config = read_json(folder, "config.json")
+  check_new(out)
+  config = read_config(folder)
   training = read_json(folder, "training.json")
   try:
-    run, step = training["run"], config["trained_steps"]
-    cfg = _talker_config(config, run["model"])
-    tokenizer_config = from_config(TokenizerConfig, training["tokenizer"])
-  except (KeyError, TypeError) as error:
-    raise UserError(f"{folder} is damaged: {error}; export it again") from None
-  tokenizer = _tokenizer(folder / "tokenizer", config, tokenizer_config)
+    cfg = _talker_config(config, training["run"]["model"])
+    like = from_config(TokenizerConfig, training["tokenizer"])
+    statistics = _statistics(config["tokenizer"], like.channels)
+    prints = dict(training["run"]["fingerprints"])
+    run = training["run"] | {"categories": _categories(config)}
+  except KeyError as error:
+    raise UserError(
+      f"{folder}: config.json or training.json has no {error}; export it again"
+    ) from None
+  except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    raise UserError(
+      f"{folder}: config.json or training.json is damaged ({error}); export it "
+      "again"
+    ) from None
+  _check_sizes(folder, cfg)
+  tokenizer = _tokenizer(folder / "tokenizer", like, statistics)
   _check_config(folder, config, cfg, tokenizer)
   params = _read_params(folder, parameter_shapes(cfg), cfg.depth)
-  run = run | {"model": to_dict(cfg), "categories": _categories(config)}
-  run["fingerprints"] |= {"tokenizer": tokenizer.fingerprint}
+  run |= {
+    "model": to_dict(cfg),
+    "fingerprints": prints | {"tokenizer": tokenizer.fingerprint},
+  }
   with making_folder(out) as partial:
     write_json(partial / "config.json", run)
     save_tokenizer(partial / "tokenizer", tokenizer)
-    _save(checkpoints_of(partial) / str(step), params, cfg, tokenizer)
-  return step
+    step = str(config["trained_steps"])
+    _save(checkpoints_of(partial) / step, params, cfg, tokenizer)
+  return config["trained_steps"]
+
+
+def _statistics(config, channels):
+  """(mean_C, std) of the latents."""
+  mean_C = np.asarray(config["latent_mean"], np.float32)
+  std = np.float32(config["latent_std"])
+  if mean_C.shape != (channels,) or np.shape(std) or not 0 < std < np.inf:
+    raise ValueError("latent_mean or latent_std")
+  return mean_C, std
+
+
+def _check_sizes(folder, config):
+  """Raises UserError for sizes that the weights cannot have, before any use.
+
+  Args:
+    folder: of the weights.
+    config: TalkerConfig or TokenizerConfig.
+  """
+  with open_tensors(folder) as (shapes, _):
+    tensors = len(shapes)
+    numbers = sum(math.prod(shape) for shape in shapes.values())
+  for name, value in flatten(to_dict(config)).items():
+    most = tensors if name.endswith("depth") else numbers
+    # No weight depends on the window.
+    if type(value) is int and value > most and name != "window":
+      raise UserError(
+        f"{folder}: {name} is {value}, which {numbers} numbers in {tensors} "
+        "tensors cannot fill; export it again"
+      )
 
 
 def _talker_config(config, trained):
@@ -83,21 +138,21 @@ def _talker_config(config, trained):
 
 
 def _categories(config):
-  return {
+  categories = {
     control["name"]: control["categories"]
     for control in config["controls"]
     if control["kind"] == "categorical"
   }
+  for known in categories.values():
+    if not isinstance(known, list) or {type(name) for name in known} - {str}:
+      raise ValueError("categories")
+  return categories
 
 
-def _tokenizer(folder, config, tokenizer_config):
-  shapes = tokenizer_shapes(tokenizer_config)
-  return Tokenizer(
-    config=tokenizer_config,
-    params=_read_params(folder, shapes, 0),
-    mean_C=np.asarray(config["tokenizer"]["latent_mean"], np.float32),
-    std=np.asarray(config["tokenizer"]["latent_std"], np.float32),
-  )
+def _tokenizer(folder, config, statistics):
+  _check_sizes(folder, config)
+  params = _read_params(folder, tokenizer_shapes(config), 0)
+  return Tokenizer(config, params, *statistics)
 
 
 def _check_config(folder, config, cfg, tokenizer):
@@ -106,9 +161,9 @@ def _check_config(folder, config, cfg, tokenizer):
     cfg,
     _categories(config),
     tokenizer,
-    config.get("weights"),
+    config["weights"],
     config["trained_steps"],
-    config.get("dtype"),
+    config["dtype"],
   )
   changes = differences(
     json.loads(json.dumps(config)), wanted, free=("tokenizer.dtype",)

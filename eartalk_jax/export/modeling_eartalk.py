@@ -19,11 +19,16 @@ draws (in `attend`: keys), E head width, F audio features, Y X picture.
 """
 
 import collections
+import contextlib
 import dataclasses
 import json
 import math
+import numbers
 import os
 import pathlib
+import re
+import threading
+import typing
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +41,116 @@ FORMAT_VERSION = 1
 MODEL_TYPE = "eartalking"
 ACTIVATIONS = {"gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
 
+# --- What others wrote or ask for: checked, and named if it cannot be
+
+
+def read_json(path):
+  """The value in a JSON file, as `parse_json` reads it.
+
+  Raises:
+    FileNotFoundError: there is no such file.
+    ValueError: it is damaged.
+  """
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no {path}; give the exported folder")
+  return parse_json(path.read_bytes(), path)
+
+
+def parse_json(text, where):
+  """The value of a JSON text, a string or bytes in UTF-8.
+
+  Args:
+    text: the text.
+    where: what it is, for the message.
+
+  Raises:
+    ValueError: no JSON, too deep, a key said twice, a number beyond floats.
+  """
+  try:
+    if isinstance(text, bytes):
+      text = text.decode("utf-8")
+    return json.loads(
+      text,
+      object_pairs_hook=_unique,
+      parse_int=_number,
+      parse_float=_number,
+      parse_constant=_number,
+    )
+  except RecursionError:
+    problem = "it is nested too deeply"
+  except ValueError as error:
+    problem = str(error)
+  raise ValueError(f"{where}: not a JSON file ({problem}); write it again")
+
+
+def _unique(pairs):
+  content = dict(pairs)
+  if len(content) < len(pairs):
+    keys = [key for key, _ in pairs]
+    twice = next(key for key in content if keys.count(key) > 1)
+    raise ValueError(f"{_short(twice)} is said twice")
+  return content
+
+
+def _number(text):
+  if len(text) > 400 or not math.isfinite(float(text)):
+    raise ValueError(f"{_short(text)} is no number that can be used")
+  return float(text) if set(text) & set(".eE") else int(text)
+
+
+def _short(value):
+  """How a value is shown in a message: on one line, and not for pages."""
+  try:
+    text = " ".join(repr(value).split())
+  except ValueError:  # an integer of thousands of digits
+    text = "a huge number"
+  return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _is_real(value):
+  """Whether it is a number, and finite; True and False are none."""
+  real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+  try:
+    return real and math.isfinite(value)
+  except OverflowError:
+    return False
+
+
+def _whole(value, what, most):
+  """`value` as an int from 0 to `most`."""
+  whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+  if not whole or not 0 <= value <= most:
+    raise ValueError(
+      f"{what} is {_short(value)}; a whole number from 0 to {most} is needed"
+    )
+  return int(value)
+
+
+def _object(value, what):
+  if not isinstance(value, dict):
+    raise ValueError(f"{what} is {_short(value)}; a dictionary is needed")
+  return value
+
+
+def _array(value):
+  """Anything like an array, a tensor of any device too, as a NumPy array."""
+  if isinstance(value, torch.Tensor):
+    value = value.detach().cpu()
+  return np.asarray(value)
+
+
 # --- Configuration: config.json, strictly
+
+
+def _require(condition, problem):
+  if not condition:
+    raise ValueError(problem)
+
+
+def _positive(config, *names):
+  for name in names:
+    value = getattr(config, name)
+    _require(value > 0, f"{name} is {value}; it must be above 0")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +177,11 @@ class AudioConfig:
   convolutions: int
   taps: int
 
+  def __post_init__(self):
+    _positive(self, "sample_rate", "hop", "bins", "floor", "scale", "steps")
+    _positive(self, "tokens", "level_eps", "convolutions", "taps")
+    _require(self.n_fft >= self.hop, f"n_fft is {self.n_fft}, below hop")
+
 
 @dataclasses.dataclass(frozen=True)
 class ControlConfig:
@@ -74,7 +193,14 @@ class ControlConfig:
   drop: float
   low: float
   high: float
-  categories: tuple
+  categories: tuple[str, ...]
+
+  def __post_init__(self):
+    _positive(self, "size")
+    named = self.name and "." not in self.name
+    _require(named, f"name is {_short(self.name)}")
+    _require(len(self.categories) <= self.size, "more categories than size")
+    _require(self.low < self.high, f"low {self.low} is not below high")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +233,15 @@ class FlowHeadConfig:
   temperature: float
   smallest_rest: float
 
+  def __post_init__(self):
+    _positive(self, "heads", "rank", "steps", "draws")
+    _positive(self, "spread", "shift", "smallest_rest")
+    _require_heads(self.width, self.heads)
+    _require(
+      0 <= self.temperature <= HOTTEST,
+      f"temperature is {self.temperature}; 0 to {HOTTEST} is needed",
+    )
+
 
 @dataclasses.dataclass(frozen=True)
 class MaskedHeadConfig(FlowHeadConfig):
@@ -124,6 +259,12 @@ class MaskedHeadConfig(FlowHeadConfig):
   hidden_spread: float
   hidden_least: float
   first_time: float
+
+  def __post_init__(self):
+    super().__post_init__()
+    _positive(self, "sets", "first_time")
+    _require(self.first_time < 1, f"first_time is {self.first_time}")
+    _require_heads(self.denoiser_width, 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,8 +284,16 @@ class TokenizerConfig:
   norm_eps: float
   activation: str
   mlp_ratio: int
-  latent_mean: tuple
+  latent_mean: tuple[float, ...]
   latent_std: float
+
+  def __post_init__(self):
+    _positive(self, "size", "patch", "channels", "width", "heads")
+    _positive(self, "norm_eps", "mlp_ratio", "latent_std")
+    _require(self.size % self.patch == 0, "patch does not divide size")
+    _require(self.width % self.heads == 0, "heads do not divide width")
+    means = len(self.latent_mean)
+    _require(means == self.channels, f"latent_mean has {means} numbers")
 
   @property
   def latent_shape(self):
@@ -157,13 +306,13 @@ class TokenizerConfig:
 class Config:
   """Everything that the forward pass depends on; see config.json."""
 
-  architectures: tuple
+  architectures: tuple[str, ...]
   model_type: str
   format_version: int
   dtype: str
   weights: str
   trained_steps: int
-  latent_shape: tuple
+  latent_shape: tuple[int, ...]
   patch: int
   width: int
   depth: int
@@ -174,7 +323,7 @@ class Config:
   sink_distance: float
   sinks: int
   sink_rank: int
-  without: tuple
+  without: tuple[str, ...]
   norm_eps: float
   activation: str
   mlp_ratio: int
@@ -187,6 +336,25 @@ class Config:
   history: HistoryConfig
   head: FlowHeadConfig | MaskedHeadConfig
   tokenizer: TokenizerConfig
+
+  def __post_init__(self):
+    _positive(self, "patch", "depth", "heads", "window", "sinks", "sink_rank")
+    _positive(self, "rotary_base", "norm_eps", "mlp_ratio", "patterns")
+    _positive(self, "sinusoid_top_rate", "fps")
+    _require_heads(self.width, self.heads)
+    same = self.tokenizer.latent_shape == self.latent_shape
+    _require(same, f"latent_shape {self.latent_shape} is not the tokenizer's")
+    side, patch = self.latent_shape[0], self.patch
+    _require(side % patch == 0, f"patch {patch} does not divide {side} latents")
+    known = {"anchor", "sink", "direct"} >= set(self.without)
+    _require(known, f"without {self.without}")
+    names = {control.name for control in self.controls}
+    _require(len(names) == len(self.controls), "two controls have one name")
+    audio = self.audio
+    frame = audio.hop * audio.steps * self.fps == audio.sample_rate
+    _require(frame, "fps x audio.steps x audio.hop is not audio.sample_rate")
+    sets = getattr(self.head, "sets", 1)
+    _require(sets <= self.tokens, f"head: {sets} sets of {self.tokens} tokens")
 
   @property
   def tokens(self):
@@ -211,7 +379,18 @@ class Config:
     return (audio.past + 1 + audio.ahead) * audio.steps * audio.bins
 
 
+def _require_heads(width, heads):
+  # Rotations and sinusoids go by pairs, of which there are two at least.
+  fits = width >= 4 and width % (2 * heads) == 0
+  _require(fits, f"width {width} is not an even multiple of {heads} heads")
+
+
 _DTYPES = ("float32", "bfloat16")
+# Whole numbers beyond are of no model: they would fill memory, or never end.
+_MOST, _MOST_REPEATS, _MOST_STEPS = 65_536, 1024, 2**53
+_REPEATS = ("depth", "encoder_depth", "decoder_depth", "denoiser_depth")
+_REPEATS += ("steps", "sets", "convolutions")
+HOTTEST = 10
 _CHOICES = {
   (Config, "model_type"): (MODEL_TYPE,),
   (Config, "format_version"): (FORMAT_VERSION,),
@@ -234,25 +413,31 @@ def strict(cls, given, path="config.json"):
   """Builds a configuration; nothing is ignored and nothing has a default.
 
   Raises:
-    ValueError: an unknown or missing key, another type, an unknown choice.
+    ValueError: an unknown or missing key, another type, an unknown choice, a
+      number that no model has.
   """
   if not isinstance(given, dict):
     raise ValueError(f"{path} must be an object")
   fields = {field.name: field.type for field in dataclasses.fields(cls)}
-  unknown = sorted(given.keys() - fields.keys())
+  unknown = sorted(map(_short, given.keys() - fields.keys()))
   missing = sorted(fields.keys() - given.keys())
   if unknown or missing:
     raise ValueError(
-      f"{path}: unknown keys {unknown}, missing keys {missing}; the file is of "
-      "another version of modeling_eartalk.py, or was edited: export it again"
+      f"{path}: unknown keys {unknown[:5]}, missing {missing[:5]}; the file "
+      "is of another version of modeling_eartalk.py, or was edited: export it "
+      "again"
     )
   for name, value in given.items():
     choices = _CHOICES.get((cls, name), (value,))
     if value not in choices:
-      raise ValueError(f"{path}: {name} is {value!r}; known: {choices}")
-  return cls(
-    **{k: _value(k, fields[k], v, f"{path}: {k}") for k, v in given.items()}
-  )
+      raise ValueError(f"{path}: {name} is {_short(value)}; known: {choices}")
+  values = {
+    k: _value(k, fields[k], v, f"{path}: {k}") for k, v in given.items()
+  }
+  try:
+    return cls(**values)
+  except ValueError as error:
+    raise ValueError(f"{path}: {error}; export it again") from None
 
 
 def _value(name, kind, value, path):
@@ -260,19 +445,23 @@ def _value(name, kind, value, path):
   if name == "head":
     masked = isinstance(value, dict) and value.get("kind") == "masked"
     return strict(MaskedHeadConfig if masked else FlowHeadConfig, value, path)
-  if name == "controls":
-    return tuple(
-      strict(ControlConfig, control, f"{path}[{index}]")
-      for index, control in enumerate(value)
-    )
   if dataclasses.is_dataclass(kind):
     return strict(kind, value, path)
-  if kind is tuple and isinstance(value, list):
-    return tuple(value)
-  if kind is float and type(value) is int:
+  if typing.get_origin(kind) is tuple:
+    if not isinstance(value, list):
+      raise ValueError(f"{path} is {_short(value)}; a list is needed")
+    inside = typing.get_args(kind)[0]
+    return tuple(
+      _value(name, inside, one, f"{path}[{index}]")
+      for index, one in enumerate(value)
+    )
+  if kind is int:
+    most = _MOST_REPEATS if name in _REPEATS else _MOST
+    return _whole(value, path, _MOST_STEPS if name == "trained_steps" else most)
+  if kind is float and _is_real(value):
     return float(value)
-  if type(value) is not kind:
-    raise ValueError(f"{path} is {value!r}; {kind.__name__} is needed")
+  if type(value) is not kind or kind is float:
+    raise ValueError(f"{path} is {_short(value)}; {kind.__name__} is needed")
   return value
 
 
@@ -1121,12 +1310,14 @@ class _Pretrained(nn.Module):
     """
     folder = pathlib.Path(folder)
     path = folder / "config.json"
-    if not path.is_file():
-      raise FileNotFoundError(f"there is no {path}; give the exported folder")
-    given = json.loads(path.read_text(encoding="utf-8"))
-    config = strict(cls.config_class, given, str(path))
-    with torch.device("meta"):
-      model = cls(config)
+    config = strict(cls.config_class, read_json(path), str(path))
+    try:
+      with torch.device("meta"):
+        model = cls(config)
+    except RuntimeError as error:
+      raise ValueError(
+        f"{path} asks for impossible sizes ({_short(str(error))})"
+      ) from None
     model.load_strictly(load_tensors(folder), folder)
     model._load_parts(folder)
     dtype = dtype or getattr(torch, config.dtype)
@@ -1147,37 +1338,90 @@ class _Pretrained(nn.Module):
         f"{sorted(missing)[:5]}, of another shape "
         f"{[(k, found[k], wanted[k]) for k in sorted(other)[:5]]}"
       )
+    other = {str(v.dtype).removeprefix("torch.") for v in tensors.values()}
+    if not other <= set(_DTYPES):
+      raise ValueError(f"{source} holds {sorted(other)}; known: {_DTYPES}")
     self.load_state_dict(tensors, strict=True, assign=True)
     self.requires_grad_(True)
 
   def save_pretrained(self, folder):
-    """Writes a folder like the one it came from, in its present precision."""
+    """Writes a folder like the one it came from, in its present precision.
+
+    It may be that one itself: each file is there whole, the old or the new.
+
+    Raises:
+      ValueError: its precision is none that could be loaded.
+    """
+    dtype = str(next(self.parameters()).dtype).removeprefix("torch.")
+    if dtype not in _DTYPES:
+      raise ValueError(f"{dtype} is not stored; known: {_DTYPES}")
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    dtype = str(next(self.parameters()).dtype).removeprefix("torch.")
     config = dataclasses.asdict(self.cfg) | {"dtype": dtype}
     tensors = {
       k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()
     }
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    with _replacing(folder / "model.safetensors") as path:
+      save_file(tensors, path, {"format": "pt"})
     (folder / "model.safetensors.index.json").unlink(missing_ok=True)
     text = json.dumps(config, indent=1, sort_keys=True) + "\n"
-    (folder / "config.json").write_text(text, encoding="utf-8")
+    _write(folder / "config.json", text.encode())
+
+
+@contextlib.contextmanager
+def _replacing(path):
+  """Yields a name beside `path` to write; what `path` names stays till then.
+
+  It may be mapped into memory: cut short under a tensor, it would crash.
+  """
+  partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+  try:
+    yield partial
+    os.replace(partial, path)
+  finally:
+    partial.unlink(missing_ok=True)
+
+
+def _write(path, content):
+  with _replacing(path) as partial:
+    partial.write_bytes(content)
 
 
 def load_tensors(folder):
-  """All tensors of model.safetensors, or of the shards that its index names."""
+  """All tensors of model.safetensors, or of the shards that its index names.
+
+  Raises:
+    FileNotFoundError, ValueError: a file is missing, damaged, or elsewhere.
+  """
   index = folder / "model.safetensors.index.json"
   if not index.is_file():
-    return load_file(folder / "model.safetensors")
-  where = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+    return _load_file(folder / "model.safetensors")
+  where = _object(read_json(index), str(index)).get("weight_map")
+  where = _object(where, f"{index}: weight_map")
+  for name in where.values():
+    # A name in the folder itself, for any system.
+    if not isinstance(name, str) or not re.fullmatch(r"\w[\w.-]*", name):
+      raise ValueError(f"{index}: {_short(name)} is no file of the folder")
   tensors = {}
   for name in sorted(set(where.values())):
-    tensors |= load_file(folder / name)
-  if tensors.keys() != where.keys():
-    wrong = sorted(tensors.keys() ^ where.keys())
-    raise ValueError(f"{index} and its files disagree about {wrong[:5]}")
+    part = _load_file(folder / name)
+    wanted = {tensor for tensor, file in where.items() if file == name}
+    if part.keys() != wanted:
+      wrong = sorted(part.keys() ^ wanted)
+      raise ValueError(f"{index} and {name} disagree about {wrong[:5]}")
+    tensors |= part
   return tensors
+
+
+def _load_file(path):
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no {path}; give the exported folder")
+  try:
+    return load_file(path)
+  except Exception as error:  # the reader has no error of its own for most
+    raise ValueError(
+      f"{path} is damaged ({_short(str(error))}); export it again"
+    ) from None
 
 
 class Tokenizer(_Pretrained):
@@ -1208,6 +1452,10 @@ class Tokenizer(_Pretrained):
 
   def decode(self, latents_BhwC):
     """Normalised latents -> pictures in [0, 1], [B Y X 3]."""
+    return self.unclamped(latents_BhwC).clamp(0, 1)
+
+  def unclamped(self, latents_BhwC):
+    """`decode` before its last step, which hides what is infinite."""
     cfg = self.cfg
     raw = latents_BhwC * cfg.latent_std + latents_BhwC.new_tensor(
       cfg.latent_mean
@@ -1220,7 +1468,7 @@ class Tokenizer(_Pretrained):
     around = [wide[:, y : y + h, x : x + w] for y in range(3) for x in range(3)]
     patches = self.decoder(to_tokens(torch.cat(around, dim=-1), 1)).float()
     pictures = to_latents(patches, (cfg.size, cfg.size, 3), cfg.patch)
-    return ((pictures + 1) / 2).clamp(0, 1)
+    return (pictures + 1) / 2
 
 
 # --- The model
@@ -1290,7 +1538,7 @@ class EARTalking(_Pretrained):
     self.patterns = nn.Parameter(torch.randn(cfg.patterns, *shape))
     self.head = (FlowHead if cfg.head.kind == "flow" else MaskedHead)(cfg)
     # Not parts of these weights: `from_pretrained` puts them here. The second
-    # is the text of training.json, for the way back.
+    # is what training.json holds, for the way back.
     self.__dict__["tokenizer"] = None
     self.__dict__["training_json"] = None
 
@@ -1301,7 +1549,7 @@ class EARTalking(_Pretrained):
     self.__dict__["tokenizer"] = tokenizer
     path = folder / "training.json"
     if path.is_file():
-      self.__dict__["training_json"] = path.read_text(encoding="utf-8")
+      self.__dict__["training_json"] = path.read_bytes()
 
   def _apply(self, function, recurse=True):
     # The tokenizer goes along to other devices, in a precision of its own.
@@ -1315,12 +1563,11 @@ class EARTalking(_Pretrained):
     super().save_pretrained(folder)
     self.tokenizer.save_pretrained(pathlib.Path(folder) / "tokenizer")
     if self.training_json is not None:
-      path = pathlib.Path(folder) / "training.json"
-      path.write_text(self.training_json, encoding="utf-8")
+      _write(pathlib.Path(folder) / "training.json", self.training_json)
     here = pathlib.Path(__file__)
     target = pathlib.Path(folder) / here.name
     if not (target.exists() and os.path.samefile(here, target)):
-      target.write_text(here.read_text(encoding="utf-8"), encoding="utf-8")
+      _write(target, here.read_bytes())
 
   def opening(self, sink_BSNc):
     """(tokens before the first frame, tokens of the sink) of a portrait."""
@@ -1544,10 +1791,16 @@ class EARTalking(_Pretrained):
     return state, to_latents(frame, cfg.latent_shape, cfg.patch)
 
   def frame(self, state, signals, noise, guidance=NO_GUIDANCE):
-    """`step` and what it shows: (state, uint8 frames [B Y X 3])."""
+    """`step` and what it shows.
+
+    Returns:
+      (state, uint8 frames [B Y X 3], [B] whether they are finite).
+    """
     state, latents = self.step(state, signals, noise, guidance)
-    pictures = self.tokenizer.decode(latents)
-    return state, (pictures * 255).round().to(torch.uint8)
+    pictures = self.tokenizer.unclamped(latents)
+    good_B = pictures.isfinite().flatten(1).all(dim=1)
+    shown = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
+    return state, shown, good_B
 
   def generate(self, portrait_YX3, samples_S, controls=None, **settings):
     """Yields the frames of a video, uint8 [Y X 3], 25 a second.
@@ -1557,13 +1810,14 @@ class EARTalking(_Pretrained):
       samples_S: speech, mono at 16 kHz, int16 or floats in [-1, 1].
       controls: {name: {frame: value or None}}; a value holds until the next.
       settings: of Stream: known, seed, guidance, compile.
+
+    Raises:
+      ValueError: as Stream and its methods.
     """
     stream = Stream(self, portrait_YX3, **settings)
-    for name, wishes in (controls or {}).items():
-      for frame, wish in wishes.items():
-        stream.set(name, wish, int(frame))
     stream.push(samples_S)
     stream.finish()
+    stream.set_all(controls or {}, stream.ear.ready)
     yield from stream.pull()
 
 
@@ -1585,6 +1839,10 @@ def mel_filters(audio):
   rise = (bins - hertz[:-2]) / np.diff(hertz[:-1])
   fall = (hertz[2:] - bins) / np.diff(hertz[1:])
   return np.maximum(0, np.minimum(rise, fall)) * 2 / (hertz[2:] - hertz[:-2])
+
+
+# What floats in [-1, 1] may overshoot to; beyond they are something else.
+LOUDEST = 8.0
 
 
 class Ear:
@@ -1615,17 +1873,27 @@ class Ear:
     """Takes the next samples: int16, or floats in [-1, 1].
 
     Raises:
-      ValueError: the speech has ended, another type or shape, NaN.
+      ValueError: the speech has ended, another type, shape or range, NaN.
     """
-    samples = torch.tensor(np.asarray(samples_S))
+    samples_S = _array(samples_S)
     if self.finished:
       raise ValueError("no speech can follow finish()")
-    floats = samples.is_floating_point()
-    if samples.ndim != 1 or not (floats or samples.dtype == torch.int16):
-      raise ValueError("samples must be mono int16, or floats in [-1, 1]")
-    samples = samples.float() / (1 if floats else 32768)
+    floats = samples_S.dtype.kind == "f"
+    if samples_S.ndim != 1 or not (floats or samples_S.dtype == np.int16):
+      raise ValueError(
+        f"samples {samples_S.dtype}{list(samples_S.shape)}: push mono int16, "
+        "or floats in [-1, 1]"
+      )
+    with np.errstate(over="ignore"):
+      samples = torch.from_numpy(samples_S.astype(np.float32))
+    samples = samples / (1 if floats else 32768)
     if not samples.isfinite().all():
       raise ValueError("the speech holds NaN or infinite samples")
+    loudest = float(samples.abs().max()) if len(samples) else 0.0
+    if loudest > LOUDEST:
+      raise ValueError(
+        f"the speech reaches {loudest:g}; push int16, or floats in [-1, 1]"
+      )
     self._samples += len(samples)
     self._buffer_S = torch.cat([self._buffer_S, samples.double()])
     known = (self._samples - self._margin) // self._frame
@@ -1642,10 +1910,14 @@ class Ear:
     self._heard_TAF = torch.cat([self._heard_TAF, ahead])
     self.finished = True
 
-  def take(self):
+  def next_features(self):
     """The features of the next frame, [F]."""
     audio = self.cfg.audio
-    features = self._heard_TAF[: audio.past + 1 + audio.ahead].flatten()
+    return self._heard_TAF[: audio.past + 1 + audio.ahead].flatten()
+
+  def take(self):
+    """The features of the next frame, which is made with them, [F]."""
+    features = self.next_features()
     self._heard_TAF = self._heard_TAF[1:]
     return features
 
@@ -1672,6 +1944,16 @@ class Ear:
 
 # --- A live stream
 
+STRONGEST = 100  # guidance
+LAST_FRAME = 2**31 - 1
+
+
+class BrokenFrameError(ValueError):
+  """A frame is no picture, for its numbers are not finite.
+
+  It was not made: the next `pull` tries it again, with what is asked by then.
+  """
+
 
 class Stream:
   """Speech and wishes in, frames out: one live generation.
@@ -1681,33 +1963,43 @@ class Stream:
     stream.push(samples_S)             # 16 kHz, as many as there are
     for frame_YX3 in stream.pull(): ...
 
+  Threads may share one: they take turns. Many streams may share a model.
+
   Args:
     model: an EARTalking with its tokenizer.
     portrait_YX3: uint8, of the tokenizer's size; or [S Y X 3].
     known: {control: value}, what is known of the portrait itself.
-    seed: of its noise.
+    seed: of its noise, 0 to 2**32 - 1.
     guidance: {"audio" or a control: scale}; each adds the work of a stream.
     compile: compile the frame; worth it from some hundred frames on.
+
+  Raises:
+    ValueError: one of them is impossible.
   """
 
   def __init__(
     self, model, portrait_YX3, known=None, seed=0, guidance=None, compile=False
   ):
-    self.model, self.cfg, self.seed = model, model.cfg, seed
+    self.model, self.cfg = model, model.cfg
+    self.seed = _whole(seed, "seed", 2**32 - 1)
     self.ear, self.frame = Ear(model.cfg), 0
+    self._lock = threading.RLock()
     self._now, self._later = {}, []
     self._noise = collections.deque()
     self._controls = {control.name: control for control in self.cfg.controls}
     self.device = model.position.device
     portrait = self._signals(None)
-    for name, wish in (known or {}).items():
+    for name, wish in _object(known or {}, "known").items():
       self._fill(portrait, name, self._parse(name, wish))
-    guidance = guidance or {}
+    guidance = _object(guidance or {}, "guidance")
     for name, scale in guidance.items():
       if name != "audio" and name not in self._controls:
-        raise ValueError(f"guidance: the model has no signal {name!r}")
-      if not math.isfinite(scale):
-        raise ValueError(f"guidance: {name} = {scale}")
+        raise ValueError(f"guidance: the model has no signal {_short(name)}")
+      if not _is_real(scale) or abs(scale) > STRONGEST:
+        raise ValueError(
+          f"guidance: {name} is {_short(scale)}; a number from -{STRONGEST} to "
+          f"{STRONGEST} is needed"
+        )
     self.guidance = Guidance(
       tuple(sorted(guidance)),
       tuple(
@@ -1722,15 +2014,16 @@ class Stream:
       self._make = torch.compile(model.frame, fullgraph=True, dynamic=False)
 
   def _sink(self, portrait_YX3):
-    pictures = torch.tensor(np.asarray(portrait_YX3), device=self.device)
+    pictures = _array(portrait_YX3)
     pictures = pictures[None] if pictures.ndim == 3 else pictures
     size, sinks = self.cfg.tokenizer.size, self.cfg.sinks
-    fits = pictures.shape[1:] == (size, size, 3) and len(pictures) <= sinks
-    if not fits or pictures.dtype != torch.uint8:
+    fits = pictures.shape[1:] == (size, size, 3) and 0 < len(pictures) <= sinks
+    if not fits or pictures.dtype != np.uint8:
       raise ValueError(
-        f"portrait {pictures.dtype}{list(pictures.shape)}: at most {sinks} of "
+        f"portrait {pictures.dtype}{list(pictures.shape)}: 1 to {sinks} of "
         f"uint8[{size}, {size}, 3] are needed"
       )
+    pictures = torch.tensor(pictures, device=self.device)
     missing = pictures[:1].expand(sinks - len(pictures), -1, -1, -1)
     return self.model.tokenizer.encode(torch.cat([pictures, missing]))[None]
 
@@ -1745,43 +2038,87 @@ class Stream:
     Raises:
       ValueError: no such control, an impossible value, a frame of the past.
     """
-    frame = self.frame if frame is None else frame
-    if frame < self.frame:
-      raise ValueError(f"frame {frame} is past; the next is {self.frame}")
-    if name not in self._controls:
-      raise ValueError(f"no control {name!r}; known: {list(self._controls)}")
-    numbers = None if value is None else self._parse(name, value)
-    self._later.append((frame, name, numbers))
-    self._later.sort(key=lambda wish: wish[0])
+    with self._lock:
+      frame = self.frame if frame is None else frame
+      frame = _whole(frame, "frame", LAST_FRAME)
+      if frame < self.frame:
+        raise ValueError(f"frame {frame} is past; the next is {self.frame}")
+      self._control(name)
+      wish = None if value is None else self._parse(name, value)
+      self._later.append((frame, name, wish))
+      self._later.sort(key=lambda wish: wish[0])
+
+  def set_all(self, controls, frames):
+    """Asks for all that a video of `frames` frames shall show.
+
+    Args:
+      controls: {name: {frame: value or None}}; frames as numbers, or as JSON's
+        keys are.
+      frames: how many there will be.
+
+    Raises:
+      ValueError: as `set`; a frame said twice, or beyond the end.
+    """
+    for name, wishes in _object(controls, "controls").items():
+      said = set()
+      for key, wish in _object(wishes, f"controls: {_short(name)}").items():
+        plain = isinstance(key, str) and re.fullmatch(r"0|[1-9][0-9]{0,9}", key)
+        frame = _whole(int(key) if plain else key, "frame", LAST_FRAME)
+        if frame in said:
+          raise ValueError(f"{name}: frame {frame} is said twice")
+        if frame >= frames:
+          raise ValueError(
+            f"{name}: frame {frame} is beyond the end; there are {frames}"
+          )
+        said.add(frame)
+        self.set(name, wish, frame)
 
   def push(self, samples_S):
     """Takes the next samples of the speech; see `Ear.push`."""
-    self.ear.push(samples_S)
+    with self._lock:
+      self.ear.push(samples_S)
 
   def finish(self):
     """Ends the speech: round(seconds * 25) frames will have been made."""
-    self.ear.finish()
+    with self._lock:
+      self.ear.finish()
 
-  @torch.no_grad()
   def pull(self):
-    """Yields every frame that can be made by now, uint8 [Y X 3]."""
-    while self.ear.ready:
-      yield self._next()
+    """Yields every frame that can be made by now, uint8 [Y X 3].
+
+    Raises:
+      BrokenFrameError: the next frame is no picture.
+    """
+    while (frame_YX3 := self._next()) is not None:
+      yield frame_YX3
 
   @torch.no_grad()
   def _next(self):
-    while self._later and self._later[0][0] <= self.frame:
-      _, name, numbers = self._later.pop(0)
-      self._now[name] = numbers
-    signals = self._signals(self.ear.take())
-    for name, numbers in self._now.items():
-      if numbers is not None:
-        self._fill(signals, name, numbers)
+    with self._lock:
+      return self._make_frame() if self.ear.ready else None
+
+  def _make_frame(self):
+    now, later = dict(self._now), list(self._later)
+    while later and later[0][0] <= self.frame:
+      _, name, wish = later.pop(0)
+      now[name] = wish
+    signals = self._signals(self.ear.next_features())
+    for name, wish in now.items():
+      if wish is not None:
+        self._fill(signals, name, wish)
     if not self._noise:
       self._draw()
-    self.state, frames = self._make(
-      self.state, signals, self._noise.popleft(), self.guidance
+    state, frames, good_B = self._make(
+      self.state, signals, self._noise[0], self.guidance
     )
+    if not good_B[0]:
+      raise BrokenFrameError(
+        f"frame {self.frame} is no picture (its numbers are not finite): bring "
+        "guidance and controls nearer to what is usual, or use other weights"
+      )
+    self.state, self._now, self._later = state, now, later
+    self._noise.popleft()
+    self.ear.take()
     self.frame += 1
     return frames[0].cpu().numpy()
 
@@ -1816,18 +2153,32 @@ class Stream:
     signal["value"] = torch.tensor([numbers], device=self.device)
     signal["given"] = torch.ones_like(signal["given"])
 
+  def _control(self, name):
+    if not isinstance(name, str) or name not in self._controls:
+      raise ValueError(
+        f"no control {_short(name)}; known: {list(self._controls)}"
+      )
+    return self._controls[name]
+
   def _parse(self, name, wish):
     """A wish for a control as a list of numbers; a category is its index."""
-    control = self._controls[name]
+    control = self._control(name)
     if control.kind == "categorical":
-      if wish not in control.categories:
-        raise ValueError(f"{name}: {wish!r} is none of {control.categories}")
+      if not isinstance(wish, str) or wish not in control.categories:
+        raise ValueError(
+          f"{name}: {_short(wish)} is none of {list(control.categories)}"
+        )
       return [float(control.categories.index(wish))]
-    numbers = [float(number) for number in np.ravel(wish)]
-    good = all(control.low <= number <= control.high for number in numbers)
-    if len(numbers) != control.size or not good:
+    if isinstance(wish, (np.ndarray, torch.Tensor)):
+      wish = wish.tolist()
+    several = wish if isinstance(wish, (list, tuple)) else [wish]
+    good = len(several) == control.size and all(
+      _is_real(number) and control.low <= number <= control.high
+      for number in several
+    )
+    if not good:
       raise ValueError(
-        f"{name}: {wish!r}; {control.size} numbers in [{control.low:g}, "
+        f"{name}: {_short(wish)}; {control.size} numbers in [{control.low:g}, "
         f"{control.high:g}] are needed"
       )
-    return numbers
+    return [float(number) for number in several]

@@ -10,10 +10,10 @@ import math
 import ml_dtypes
 import numpy as np
 
+from eartalk_jax.export.folders import DTYPES
 from eartalk_jax.files import write_json
 from eartalk_jax.trees import portions
 
-_NAMES = {"float32": "F32", "bfloat16": "BF16"}
 _BYTES = {"float32": 4, "bfloat16": 2}
 SHARD_BYTES = 2 * 10**9
 
@@ -52,7 +52,7 @@ def _write(path, shapes, tensors, dtype):
   for name, shape in shapes.items():
     start, end = end, end + _size(shape, dtype)
     header[name] = {
-      "dtype": _NAMES[dtype],
+      "dtype": DTYPES[dtype],
       "shape": list(shape),
       "data_offsets": [start, end],
     }
