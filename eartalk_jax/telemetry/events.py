@@ -26,6 +26,7 @@ import time
 
 import jax
 
+from eartalk_jax.documents import parse_json
 from eartalk_jax.errors import UserError
 
 # Seconds between two lines `alive`: so much is not known of a killed run.
@@ -136,7 +137,8 @@ class EventLog:
     self._file = os.open(self._path, flags, 0o644)
     text = self._path.read_bytes()
     os.ftruncate(self._file, text.rfind(b"\n") + 1)
-    if self._process == 0:
+    # Not anew for what is said after the end, when others may have begun.
+    if self._process == 0 and self._attempt is None:
       self._attempt = 1 + text.count(b'"kind": "start"')
 
   def _beat(self):
@@ -172,14 +174,35 @@ def _lines(path):
     for number, line in enumerate(file, 1):
       if not line.endswith(b"\n"):
         return  # torn by a kill
-      try:
-        event = json.loads(line)
-        event["time"], event["kind"]  # noqa: B018  (are there)
-      except (ValueError, KeyError, TypeError):
+      remedy = "delete that line"
+      event = parse_json(line, f"{path}: line {number} is damaged", remedy)
+      if not _is_event(event):
         raise UserError(
-          f"{path}: line {number} is damaged; delete that line"
-        ) from None
+          f"{path}: line {number} is damaged (it is no event); {remedy}"
+        )
       yield event
+
+
+# Types of what readers of the log go by.
+_NUMBER = int | float
+_FIELDS = {"step": int, "data_wait": _NUMBER, "attempt": int}
+_ASKED = {
+  "start": {"started": _NUMBER},
+  "stop": {"how": str},
+  "begin": {"phase": str},
+  "end": {"phase": str},
+}
+
+
+def _is_event(event):
+  match event:
+    case {"time": int() | float(), "process": int(), "kind": str(kind)}:
+      said = {name: _FIELDS[name] for name in _FIELDS if name in event}
+      wanted = said | _ASKED.get(kind, {})
+      return all(
+        isinstance(event.get(name), type) for name, type in wanted.items()
+      )
+  return False
 
 
 def _append(file, line):
