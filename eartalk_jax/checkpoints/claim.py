@@ -76,7 +76,7 @@ class Claim:
     path = pathlib.Path(workdir) / "config.json"
     steps = committed_steps(checkpoints_of(workdir))
     if path.exists() and steps:
-      saved = read_json(path, "copy it again")
+      saved = read_json(path, "it is damaged: copy it again")
       current = json.loads(json.dumps(self.config))
       check_same_run(saved, current, steps[-1], workdir, self.free)
 

@@ -123,6 +123,7 @@ def fit(
       with checkpoints, interruption.training(events.write):
         tell_missed(workdir, checkpoints.source)
         state = _begin(init, init_key, abstract, place)
+        events.tell(step=int(state.step), data_wait=0.0)
         if int(state.step) < run.steps:
           told = work, profile
           state = _advance(run, state, functions, batches, keys, place, told)
