@@ -39,9 +39,11 @@ def numbered(directory):
     names = os.listdir(directory)
   except (FileNotFoundError, NotADirectoryError):
     return []
-  except OSError as error:
+  except (OSError, ValueError) as error:  # a name with a NUL
+    reason = getattr(error, "strerror", error)
     raise UserError(
-      f"{directory}: cannot be read ({error.strerror}); make it readable"
+      f"{str(directory)!r} cannot be read ({reason}); give another folder, or "
+      "make it readable"
     ) from None
   steps = [int(name) for name in names if _STEP.fullmatch(name)]
   return sorted(step for step in steps if step <= _LAST)

@@ -42,7 +42,7 @@ def read_run(workdir):
       f"{workdir} is not the work directory of a run (no config.json); give "
       "the --workdir of python -m launch.train"
     )
-  run = read_json(path, "copy it again")
+  run = read_json(path, "it is damaged: copy it again")
   match run:
     case {"model": dict(), "categories": dict(named)} if all(
       isinstance(names, list) and all(isinstance(name, str) for name in names)

@@ -7,12 +7,13 @@ so every step is there once. Other files of lines with a step share that.
 import contextlib
 import json
 import math
-import os
 import pathlib
 
 import jax
 import tensorboardX
 
+from eartalk_jax import files
+from eartalk_jax.documents import parse_json
 from eartalk_jax.errors import UserError
 
 
@@ -62,10 +63,17 @@ def read_metrics(workdir):
 
 
 def _lines(path):
-  with open(path, encoding="utf-8") as file:
-    for line in file:
-      if line.endswith("\n"):
-        yield json.loads(line)
+  with open(path, "rb") as file:
+    for number, line in enumerate(file, 1):
+      if not line.endswith(b"\n"):
+        return  # torn by a kill
+      where = f"{path}: line {number} is damaged"
+      found = parse_json(line, where, "delete that line")
+      match found:
+        case {"step": int()}:
+          yield found
+        case _:
+          raise UserError(f"{where} (it has no step); delete that line")
 
 
 def append_line(path, step, values):
@@ -88,16 +96,15 @@ def append_line(path, step, values):
 
 
 def drop_after(path, step):
-  """Drops the lines beyond a step, and a torn one, from a file of lines."""
+  """Drops the lines beyond a step, and a torn one, from a file of lines.
+
+  Raises:
+    UserError: a line is damaged, or the file cannot be written.
+  """
   if not path.exists():
     return
   kept = [line for line in _lines(path) if line["step"] <= step]
-  temporary = path.with_suffix(".tmp")
-  with open(temporary, "w", encoding="utf-8") as file:
-    file.writelines(json.dumps(line) + "\n" for line in kept)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
+  files.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 @contextlib.contextmanager
