@@ -58,7 +58,9 @@ def run(main, alone=False):
     logging.set_verbosity(logging.FATAL)
     if len(argv) > 1:
       raise UserError(f"unexpected argument {argv[1]!r}; see --help")
-    if not alone:
+    if alone:
+      _refuse_company()
+    else:
       _join()
     return main(_CONFIG.value, _WORKDIR.value)
 
@@ -80,6 +82,17 @@ def _join():
     with phase("meeting the other processes"), listening() as listener:
       join(member, timeout)
       listener.join()
+
+
+def _refuse_company():
+  """Raises UserError where flags ask a command of one process for several."""
+  flags_of_many = (_COORDINATOR, _PROCESSES, _PROCESS, _DISTRIBUTED)
+  given = [f"--{flag.name}" for flag in flags_of_many if flag.value]
+  if given or _PROCESS.value is not None:
+    raise UserError(
+      f"{' and '.join(given) or '--process'}: this command is one process; "
+      "start it once, without that"
+    )
 
 
 def _parse(argv, needed):

@@ -9,11 +9,13 @@ import socket
 import time
 
 import pytest
+from absl.testing import flagsaver
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.processes import guests, rendezvous
 from eartalk_jax.processes.distributed import find_membership
 from eartalk_jax.processes.rendezvous import meet
+from launch import cli, configured
 
 SAME = {"jax": "1.0"}
 
@@ -328,6 +330,28 @@ def test_flags_that_do_not_make_sense_are_refused(given, message):
 def test_a_time_that_is_none_is_refused(seconds):
   with pytest.raises(UserError, match="join_timeout"):
     find_membership("here:1", 2, 1, None, seconds)
+
+
+@pytest.mark.parametrize(
+  "given",
+  [{"processes": 2}, {"process": 0}, {"coordinator": "a:1"}]
+  + [{"distributed": True}],
+  ids=str,
+)
+def test_a_command_of_one_process_is_not_one_of_several(given, monkeypatch):
+  called = []
+  monkeypatch.setattr(cli, "run", lambda main: main())
+  monkeypatch.setattr(
+    configured.app, "run", lambda call, **_: call(["command"])
+  )
+  with (
+    flagsaver.flagsaver(**given),
+    pytest.raises(
+      UserError, match=f"--{[*given][0]}: this command is one proc"
+    ),
+  ):
+    configured.run(lambda *args: called.append(args), alone=True)
+  assert not called
 
 
 def test_no_cluster_to_ask_is_an_error(monkeypatch):
