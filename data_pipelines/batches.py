@@ -17,7 +17,7 @@ import grain
 
 from data_pipelines.rows import Rows
 from data_pipelines.windows import Cut
-from eartalk_jax.config import nearest, to_dict
+from eartalk_jax.config import check_range, nearest, to_dict
 from eartalk_jax.errors import UserError
 
 # Raise it when the same seed begins to give other samples.
@@ -44,8 +44,8 @@ class DataConfig:
   prefetch: int = 4
 
   def __post_init__(self):
-    if min(self.frames, self.threads, self.prefetch) < 1:
-      raise ValueError("frames, threads and prefetch must be at least 1")
+    check_range(self, 1, 10**6, "frames", "prefetch")
+    check_range(self, 1, 1024, "threads")
 
 
 class TalkerBatches:

@@ -12,6 +12,7 @@ import grain
 import numpy as np
 
 from data_pipelines.rows import Rows
+from eartalk_jax.config import check_range
 from eartalk_jax.errors import UserError
 
 # Raise it when the same seed begins to give other pictures.
@@ -38,8 +39,8 @@ class PictureConfig:
   prefetch: int = 4
 
   def __post_init__(self):
-    if min(self.per_clip, self.threads, self.prefetch) < 1:
-      raise ValueError("per_clip, threads and prefetch must be at least 1")
+    check_range(self, 1, 10**6, "per_clip", "prefetch")
+    check_range(self, 1, 1024, "threads")
 
 
 class PictureBatches:

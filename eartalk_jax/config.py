@@ -10,7 +10,11 @@ import difflib
 import types
 import typing
 
-from eartalk_jax.errors import UserError
+from eartalk_jax.errors import UserError, one_line
+
+# No count, size, seed or rate of ours comes near; all of them are exact.
+_MOST = 1e15
+_LONGEST = 10_000
 
 
 def from_config(cls, mapping, path=""):
@@ -32,7 +36,7 @@ def from_config(cls, mapping, path=""):
   for name, value in mapping.items():
     if name not in fields:
       raise UserError(
-        f"config: unknown key {_join(path, name)}; {nearest(name, fields)}"
+        f"config: unknown key {_join(path, name)}; {nearest(str(name), fields)}"
       )
     values[name] = _convert(hints[name], value, _join(path, name))
   for name, field in fields.items():
@@ -44,8 +48,16 @@ def from_config(cls, mapping, path=""):
       raise UserError(f"config: {_join(path, name)} is missing")
   try:
     return cls(**values)
-  except ValueError as error:
+  except (ValueError, ArithmeticError) as error:
     raise UserError(f"config: {path or cls.__name__}: {error}") from error
+
+
+def check_range(config, low, high, *names):
+  """Raises ValueError if a field is outside of `low` to `high`, or is NaN."""
+  for name in names:
+    value = getattr(config, name)
+    if not low <= value <= high:
+      raise ValueError(f"{name} is {value}; give {low:g} to {high:g}")
 
 
 def to_dict(config):
@@ -118,21 +130,42 @@ def _convert(hint, value, path):
     hint = options[0] if len(options) == 1 else _of_kind(options, value, path)
     return _convert(hint, value, path)
   if origin is typing.Literal:
-    if value not in arguments:
-      raise UserError(f"config: {path} is {value!r}; known: {arguments}")
+    if not isinstance(value, str) or value not in arguments:
+      known = ", ".join(map(str, arguments))
+      raise UserError(f"config: {path} is {_shown(value)}; known: {known}")
     return value
   if origin is tuple:
     return _convert_tuple(arguments, value, path)
+  _check_plain(value, path)
   if hint is float and type(value) is int:
     return float(value)
   kind = origin or hint
-  if not isinstance(kind, type) or kind is object:
-    return value
   # bool is an int to Python, but `depth=True` is a mistake.
   wrong_bool = isinstance(value, bool) and kind is not bool
   if wrong_bool or not isinstance(value, kind):
-    raise UserError(f"config: {path} must be {kind.__name__}, not {value!r}")
+    raise UserError(
+      f"config: {path} must be {kind.__name__}, not {_shown(value)}"
+    )
   return value
+
+
+def _check_plain(value, path):
+  """Raises UserError if a value is none that anybody can mean."""
+  if isinstance(value, str) and "\0" in value:
+    raise UserError(f"config: {path} is {_shown(value)}, with a NUL in it")
+  if isinstance(value, (int, float)) and not -_MOST < value < _MOST:
+    raise UserError(
+      f"config: {path} is {_shown(value)}; give a number that is finite and "
+      f"below {_MOST:.0e}"
+    )
+
+
+def _shown(value):
+  """A value for a message, however long it is."""
+  try:
+    return one_line(repr(value), most=60)
+  except ValueError:  # an integer of thousands of digits
+    return "a very long number"
 
 
 def _of_kind(classes, value, path):
@@ -144,18 +177,19 @@ def _of_kind(classes, value, path):
     for cls in classes
   }
   kind = value.get("kind") if hasattr(value, "get") else None
-  if kind not in known:
+  if not isinstance(kind, str) or kind not in known:
     raise UserError(
-      f"config: {_join(path, 'kind')} is {kind!r}; {nearest(str(kind), known)}"
+      f"config: {_join(path, 'kind')} is {_shown(kind)}; "
+      f"{nearest(_shown(kind), known)}"
     )
   return known[kind]
 
 
 def _convert_tuple(arguments, value, path):
   if not isinstance(value, (tuple, list)):
-    raise UserError(f"config: {path} must be a list, not {value!r}")
-  if not arguments:
-    return tuple(value)
+    raise UserError(f"config: {path} must be a list, not {_shown(value)}")
+  if len(value) > _LONGEST:
+    raise UserError(f"config: {path} has {len(value)} entries: too many")
   if arguments[-1] is Ellipsis:
     arguments = arguments[:1] * len(value)
   if len(arguments) != len(value):

@@ -23,7 +23,18 @@ def lock(directory):
     return None
   except OSError:
     pass
+  if not is_at(descriptor, directory):  # renamed or removed meanwhile
+    os.close(descriptor)
+    return None
   return descriptor
+
+
+def is_at(descriptor, path):
+  """Whether what is open is still what has that name."""
+  try:
+    return os.path.samestat(os.fstat(descriptor), os.stat(path))
+  except FileNotFoundError:
+    return False
 
 
 @contextlib.contextmanager

@@ -27,14 +27,14 @@ def check_file(path, flag="--out", reads=()):
     reads: files and folders that the command reads; None among them counts
       for nothing. A new file inside of such a folder is no harm.
   """
-  with _telling(path, flag):
-    files.check_replaceable(path)
+  with _telling(path, flag) as name:
+    files.check_replaceable(path, name)
     target = pathlib.Path(path)
     # Through folders that are not there yet: new/../x is x.
     real = pathlib.Path(os.path.realpath(target.parent), target.name)
     if os.path.lexists(real):
       for read in reads:
-        _refuse_overwriting(real, read)
+        _refuse_overwriting(real, read, name)
     _try(target.parent, files.temporary_of(target).name)
 
 
@@ -47,53 +47,50 @@ def check_folder(path, flag="--out", reads=()):
     reads: folders that the command reads: none of them may be this one. Files
       and None among them count for nothing.
   """
-  with _telling(path, flag):
+  with _telling(path, flag) as name:
     if not os.fspath(path):
-      raise UserError("an empty name; give a folder")
+      raise UserError(f"{flag}: an empty name; give that of a folder")
     target = pathlib.Path(path)
     real = pathlib.Path(os.path.realpath(target))
     if real.exists() and not real.is_dir():
-      raise UserError("is no folder; give another name")
+      raise UserError(f"{name} is no folder; give another name")
     for read in reads:
       if read is not None and _same(real, pathlib.Path(read)):
-        raise UserError("is what the command reads; give another folder")
+        raise UserError(f"{name} is what the command reads; give another")
     _try(target, f".{os.getpid()}.tmp")
 
 
 @contextlib.contextmanager
 def _telling(path, flag):
-  """Turns whatever is wrong with a path into one line."""
+  """Yields what to call a path; whatever is wrong with it becomes one line."""
   shown = os.fspath(path)
-  if not shown.isprintable():
-    shown = repr(shown)
+  name = f"{flag} {shown if shown.isprintable() else repr(shown)}"
   try:
-    yield
+    yield name
     return
-  except UserError as error:
-    raise UserError(f"{flag} {shown}: {error}") from None
   except FileExistsError as error:
     reason = f"{error.filename} is no folder"
   except OSError as error:
     reason = f"cannot be written ({error.strerror or error})"
   except ValueError as error:  # a NUL in it
     reason = f"is no file name ({error})"
-  raise UserError(f"{flag} {shown}: {reason}; give another name")
+  raise UserError(f"{name}: {reason}; give another name")
 
 
-def _refuse_overwriting(target, read):
+def _refuse_overwriting(target, read, name):
   """Raises UserError if `target`, which is there, is `read` or lies in it."""
   if read is None:
     return
   read = pathlib.Path(read)
   if _same(target, read):
-    raise UserError("is what the command reads; give another name")
+    raise UserError(f"{name} is what the command reads; give another")
   if read.is_dir():
     folder = read.resolve()
     # Where the name stands, and where it leads to if it is a link.
     for place in (target, target.resolve()):
       if place.is_relative_to(folder):
         raise UserError(
-          f"is a file of {read}, which the command reads; give another name"
+          f"{name} is a file of {read}, which the command reads; give another"
         )
 
 

@@ -1,15 +1,21 @@
 """How a command with a config file begins: strict flags, one-line errors."""
 
+import contextlib
+import math
 import re
+import traceback
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from eartalk_jax.config import nearest
-from eartalk_jax.errors import UserError
+from eartalk_jax.config import nearest, to_dict
+from eartalk_jax.errors import UserError, one_line
 from eartalk_jax.processes.distributed import find_membership, join
 from eartalk_jax.processes.interruption import listening, phase
 from launch import cli
+
+_MOST_PROCESSES = 1_000_000
+_LONGEST_WAIT = 1e6  # seconds
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -26,10 +32,18 @@ _COORDINATOR = flags.DEFINE_string(
   "the same for all of them.",
 )
 _PROCESSES = flags.DEFINE_integer(
-  "processes", None, "How many processes train together.", lower_bound=1
+  "processes",
+  None,
+  "How many processes train together.",
+  lower_bound=1,
+  upper_bound=_MOST_PROCESSES,
 )
 _PROCESS = flags.DEFINE_integer(
-  "process", None, "Which of them this one is, from 0.", lower_bound=0
+  "process",
+  None,
+  "Which of them this one is, from 0.",
+  lower_bound=0,
+  upper_bound=_MOST_PROCESSES,
 )
 _DISTRIBUTED = flags.DEFINE_boolean(
   "distributed",
@@ -42,6 +56,11 @@ _JOIN_TIMEOUT = flags.DEFINE_float(
   300.0,
   "Seconds that the other processes have to come.",
   lower_bound=1.0,
+  upper_bound=_LONGEST_WAIT,
+)
+# NaN is within all bounds.
+flags.register_validator(
+  _JOIN_TIMEOUT, math.isfinite, "give a number of seconds"
 )
 
 
@@ -54,8 +73,6 @@ def run(main, alone=False):
   """
 
   def call(argv):
-    # The libraries' notes to themselves; what fails raises as well.
-    logging.set_verbosity(logging.FATAL)
     if len(argv) > 1:
       raise UserError(f"unexpected argument {argv[1]!r}; see --help")
     if alone:
@@ -97,35 +114,71 @@ def _refuse_company():
 
 def _parse(argv, needed):
   """Parses flags; whatever is wrong with them is a UserError."""
+  # The libraries' notes to themselves; what fails raises as well.
+  logging.set_verbosity(logging.FATAL)
   try:
     left = flags.FLAGS(argv)
-    if any(flags.FLAGS[name].value for name in ("help", "helpshort")):
-      app.usage(shorthelp=True, exitcode=0, writeto_stdout=True)
-    for flag in needed:
-      if flag.value is None:
-        raise UserError(f"--{flag.name} is needed; see --help")
-    _CONFIG.value.keys()  # raises if the file could not be read
+    asked = any(flags.FLAGS[name].value for name in ("help", "helpshort"))
+    if not asked and _CONFIG.value is not None:
+      to_dict(_CONFIG.value)  # raises if the file could not be read
   except (UserError, flags.Error) as error:
-    raise UserError(str(error)) from error
-  except OSError as error:
-    reason = str(error).strip().splitlines()[-1].strip()
-    raise UserError(f"--config: {reason}") from error
-  except Exception as error:  # whatever a config file may do wrong
-    raise UserError(_unknown_key(argv) or f"--config: {error}") from error
+    where = "--config: " if "Traceback" in str(error) else ""
+    raise UserError(where + _last_line(error)) from error
+  except (Exception, SystemExit) as error:  # whatever a file may do wrong
+    reason = _problem(argv) or f"--config: {_last_line(error)}"
+    raise UserError(reason) from error
+  if asked:
+    app.usage(shorthelp=True, exitcode=0, writeto_stdout=True)
+  for flag in needed:
+    if flag.value is None and not flag.present:
+      raise UserError(f"--{flag.name} is needed; see --help")
+  if not hasattr(_CONFIG.value, "items"):
+    kind = type(_CONFIG.value).__name__
+    raise UserError(f"--config: get_config() returns {kind}, not a ConfigDict")
   return left
 
 
-def _unknown_key(argv):
-  """What to say of the first override of a key that the config has not."""
+def _last_line(error):
+  """What happened; some messages are a traceback."""
+  lines = str(error).strip().splitlines() or [type(error).__name__]
+  return one_line(lines[-1])
+
+
+def _problem(argv):
+  """What to say of a config file or of an override; None if it is all right."""
   words = [part for word in argv[1:] for part in word.split("=", 1)]
-  file = words[words.index("--config") + 1]
-  config = flags.FLAGS["config"].parser.parse(file)
-  for path in (word for word in words if word.startswith("--config.")):
+  words = [word.lstrip("-") for word in words]
+  if "config" not in words[:-1]:
+    return None
+  file = words[words.index("config") + 1]
+  try:
+    config = flags.FLAGS["config"].parser.parse(file)
+  except OSError as error:
+    return f"--config {file}: {error.strerror}"
+  except (Exception, SystemExit) as error:
+    return one_line(f"--config {file}: {_place(error, file)}", most=500)
+  with contextlib.suppress(Exception):  # an override as nobody writes it
+    return _unknown_key(config, words)
+
+
+def _place(error, file):
+  """What went wrong in a config file, and in which line of it."""
+  frames = traceback.extract_tb(error.__traceback__)
+  lines = [frame.lineno for frame in frames if frame.filename.endswith(file)]
+  lines = [getattr(error, "lineno", None), *lines[:-2:-1]]
+  line = next((f"line {line}: " for line in lines if line), "")
+  return f"{line}{type(error).__name__}: {error}"
+
+
+def _unknown_key(config, words):
+  """What to say of the first override of a key that the config has not."""
+  for path in (word for word in words if word.startswith("config.")):
     node = config
     for key in re.findall(r"[^.\[\]]+", path)[1:]:
       keys = node.keys() if hasattr(node, "keys") else range(len(node))
       key = int(key) if isinstance(keys, range) else key
       if key not in keys:
-        return f"unknown key {path}; {nearest(str(key), map(str, keys))}"
+        hint = nearest(str(key), map(str, keys))
+        return one_line(f"unknown key --{path}; {hint}")
       node = node[key]
   return None

@@ -17,7 +17,7 @@ from absl import flags
 from data_pipelines.pictures import PictureBatches, PictureConfig
 from data_pipelines.shards import open_dataset
 from eartalk_jax.checkpoints.claim import Claim
-from eartalk_jax.config import from_config, to_dict
+from eartalk_jax.config import check_range, from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.scores import psnr
 from eartalk_jax.models.autoencoder import TokenizerConfig
@@ -61,6 +61,9 @@ class TokenizerTraining:
   data: PictureConfig
   run: RunConfig
   statistics_pictures: int
+
+  def __post_init__(self):
+    check_range(self, 1, 10**9, "statistics_pictures")
 
 
 def train(config, workdir):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import math
 from typing import Literal
 
 import ml_collections
@@ -97,3 +98,61 @@ def test_the_shipped_configs_are_valid_and_have_every_leaf(name, cls):
   config = importlib.import_module(f"configs.{name}").get_config()
   whole = flatten(to_dict(from_config(cls, config)))
   assert set(whole) == set(flatten(to_dict(config)))
+
+
+ODD = [0, -1, 2**31, 2**63, 10**5000, 1e308, math.nan, math.inf, -math.inf]
+ODD += [True, None, "x", "a\0b", b"x", 1j, object(), [], [0] * 20_000, {}]
+ODD += [{"kind": 3}, {"kind": []}, {"kind": "x" * 5000}]
+
+
+@pytest.mark.parametrize(
+  ("name", "whole"),
+  [("demo_masked", TrainConfig), ("tokenizer_demo", TokenizerTraining)],
+)
+def test_whatever_stands_in_a_config_is_taken_or_refused_in_a_line(name, whole):
+  good = importlib.import_module(f"configs.{name}").get_config()
+  good = to_dict(from_config(whole, good))
+
+  def replaced(node, keys, value):
+    if not keys:
+      return value
+    copy = list(node) if isinstance(node, list) else dict(node)
+    copy[keys[0]] = replaced(node[keys[0]], keys[1:], value)
+    return copy
+
+  def nodes(node, keys=()):
+    yield keys
+    if isinstance(node, dict):
+      items = list(node.items())
+    else:
+      items = list(enumerate(node)) if isinstance(node, list) else []
+    for key, below in items:
+      yield from nodes(below, (*keys, key))
+
+  for keys in nodes(good):
+    for value in ODD:
+      try:
+        from_config(whole, replaced(good, keys, value))
+      except UserError as error:
+        assert len(str(error).splitlines()) == 1
+        assert len(str(error)) < 300
+        continue
+      # What is taken is a number that the field may have, or a text.
+      assert value in (0, -1, 2**31, True, None, "x", [], {}), (keys, value)
+      if value == 2**31:
+        assert keys[-1] in ("seed", "clip_norm")
+
+
+@pytest.mark.parametrize(
+  ("value", "message"),
+  [
+    (math.nan, "rate is nan"),
+    (10**400, "rate is 1000.*finite"),
+    (10**5000, "rate is a very long number"),
+  ],
+  ids=["nan", "long", "longer"],
+)
+def test_a_number_that_is_none_is_shown_in_short(value, message):
+  with pytest.raises(UserError, match=message) as caught:
+    from_config(Leaf, {"rate": value})
+  assert len(str(caught.value)) < 160

@@ -207,8 +207,8 @@ def test_a_killed_run_judges_and_writes_as_if_it_had_not_been(tmp_path):
 
 
 @pytest.mark.parametrize(
-  "change", [{"window": 4}, {"sigmas": -1.0}, {"streak": 0}]
+  "name, value", [("window", 4), ("sigmas", -1.0), ("streak", 0)]
 )
-def test_nonsense_is_refused(change):
-  with pytest.raises(UserError, match="window must be at least 8"):
-    from_config(GuardConfig, change)
+def test_nonsense_is_refused(name, value):
+  with pytest.raises(UserError, match=f"{name} is {value}; give"):
+    from_config(GuardConfig, {name: value})

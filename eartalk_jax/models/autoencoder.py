@@ -13,11 +13,13 @@ N tokens (h * w), D width, P numbers in a patch.
 """
 
 import dataclasses
+from typing import Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from eartalk_jax.config import check_range
 from eartalk_jax.models.layers import NORM_EPSILON, Heads, MergeHeads, Mlp
 from eartalk_jax.models.patches import to_latents, to_tokens
 
@@ -44,9 +46,11 @@ class TokenizerConfig:
   heads: int
   encoder_depth: int
   decoder_depth: int
-  dtype: str = "float32"
+  dtype: Literal["float32", "bfloat16"] = "float32"
 
   def __post_init__(self):
+    check_range(self, 1, 65_536, "size", "patch", "channels", "width", "heads")
+    check_range(self, 0, 10_000, "encoder_depth", "decoder_depth")
     if self.size % self.patch:
       raise ValueError(
         f"size {self.size} is not a multiple of patch {self.patch}"

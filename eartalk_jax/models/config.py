@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Literal
 
+from eartalk_jax.config import check_range
+
 
 @dataclasses.dataclass(frozen=True)
 class ControlConfig:
@@ -26,6 +28,8 @@ class ControlConfig:
         f"control {self.name!r}: kind is {self.kind!r}; "
         "it must be 'continuous' or 'categorical'"
       )
+    check_range(self, 1, 4096, "size")
+    check_range(self, 0, 1, "drop")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +52,12 @@ class AudioConfig:
   tokens: int
   drop: float
 
+  def __post_init__(self):
+    check_range(self, 0, 1000, "past", "ahead")
+    check_range(self, 1, 1000, "steps", "tokens")
+    check_range(self, 1, 4096, "bins")
+    check_range(self, 0, 1, "drop")
+
   @property
   def features(self):
     """Length of one frame's feature vector."""
@@ -69,6 +79,10 @@ class HistoryConfig:
   max_level: float
   clean_share: float
   sampling_level: float
+
+  def __post_init__(self):
+    check_range(self, 0, 100, "max_level", "sampling_level")
+    check_range(self, 0, 1, "clean_share")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +112,9 @@ class FlowHeadConfig:
   spread: float
   shift: float
   temperature: float
+
+  def __post_init__(self):
+    _check_head(self)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +151,19 @@ class MaskedHeadConfig:
   shift: float
   temperature: float
 
+  def __post_init__(self):
+    _check_head(self)
+    check_range(self, 1, 10**6, "denoiser_width")
+    check_range(self, 1, 10_000, "denoiser_depth")
+
+
+def _check_head(head):
+  """What must be true of any head's fields."""
+  check_range(head, 1, 10**6, "width", "heads", "rank")
+  check_range(head, 1, 10_000, "depth", "draws", "steps")
+  check_range(head, 1e-6, 1e6, "spread", "shift")
+  check_range(head, 0, 10, "temperature")
+
 
 @dataclasses.dataclass(frozen=True)
 class TalkerConfig:
@@ -151,7 +181,7 @@ class TalkerConfig:
       (all that the portrait does but to come before the first frame), "direct"
       (conditions that reach layers and head around the context).
     audio, controls, history, head: see their own types.
-    dtype: "float32" or "bfloat16", for compute; parameters are float32.
+    dtype: for compute; parameters are float32.
     remat: recompute activations of each layer in the backward pass.
     unroll: layers per step of the scan over depth; the depth is fastest on a
       CPU, 1 compiles fastest.
@@ -171,11 +201,16 @@ class TalkerConfig:
   controls: tuple[ControlConfig, ...]
   history: HistoryConfig
   head: FlowHeadConfig | MaskedHeadConfig
-  dtype: str
+  dtype: Literal["float32", "bfloat16"]
   remat: bool
   unroll: int
 
   def __post_init__(self):
+    check_range(self, 1, 10**6, "patch", "width", "heads", "window")
+    check_range(self, 1, 10_000, "depth", "unroll", "sink_rank")
+    check_range(self, 1, 100, "sinks")
+    if not all(1 <= size <= 65_536 for size in self.latent_shape):
+      raise ValueError(f"latent_shape is {self.latent_shape}: give 1 to 65536")
     h, w, _ = self.latent_shape
     if h % self.patch or w % self.patch:
       raise ValueError(f"patch {self.patch} does not divide latents {h}x{w}")
@@ -188,8 +223,6 @@ class TalkerConfig:
       raise ValueError(
         f"head.sets is {self.head.sets}; a frame has {self.tokens} tokens"
       )
-    if self.sinks < 1:
-      raise ValueError(f"sinks is {self.sinks}; the portrait is one")
     for name in self.without:
       if name not in ("anchor", "sink", "direct"):
         raise ValueError(

@@ -23,6 +23,7 @@ import time
 
 import jax
 
+from eartalk_jax.config import check_range
 from eartalk_jax.errors import UserError
 
 # Of a process that was ended: EX_TEMPFAIL of sysexits.h.
@@ -51,11 +52,8 @@ class WatchdogConfig:
   phase_seconds: float = 3600.0
 
   def __post_init__(self):
-    if self.factor < 0 or min(self.least_seconds, self.phase_seconds) <= 0:
-      raise ValueError(
-        "factor must not be negative; least_seconds and phase_seconds must be "
-        "positive"
-      )
+    check_range(self, 0, 1e9, "factor")
+    check_range(self, 1e-3, 1e9, "least_seconds", "phase_seconds")
 
 
 class Watchdog:

@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import math
 
+from eartalk_jax.config import check_range
 from eartalk_jax.scaling.flops import law_parameters
 
 # Heads of a model that can have them all equally wide.
@@ -47,21 +48,21 @@ class LadderConfig:
   lr_power: float
 
   def __post_init__(self):
-    if self.spacing <= 1:
-      raise ValueError("spacing must be more than 1")
+    check_range(self, 1.001, 1000, "spacing")
+    check_range(self, 1, 10**6, "unit", "head_dim")
+    check_range(self, 1, 10**9, "least_steps")
+    check_range(self, 1e-9, 1e9, "frames_per_param")
+    check_range(self, -10, 10, "lr_power")
     if self.each_side < 3:
       raise ValueError(
         "each_side must be at least 3: a parabola through fewer than 7 sizes "
         "has no minimum that can be trusted"
       )
-    if min(self.unit, self.head_dim, self.least_steps) < 1:
-      raise ValueError("unit, head_dim and least_steps must be at least 1")
+    check_range(self, 3, 100, "each_side")
     if self.unit % 2:
       raise ValueError("unit must be even: positions take half a head each")
-    if not 0 < self.cooldown < 1 or self.frames_per_param <= 0:
-      raise ValueError(
-        "cooldown must lie in (0, 1) and frames_per_param be positive"
-      )
+    if not 0 < self.cooldown < 1:
+      raise ValueError("cooldown must lie in (0, 1)")
 
 
 def resized(model, width, unit, head_dim, depth=None):

@@ -15,7 +15,13 @@ import json
 import pathlib
 
 from eartalk_jax import files
-from eartalk_jax.config import describe, differences, from_config, to_dict
+from eartalk_jax.config import (
+  check_range,
+  describe,
+  differences,
+  from_config,
+  to_dict,
+)
 from eartalk_jax.errors import UserError
 from eartalk_jax.scaling.cells import Cell
 from eartalk_jax.scaling.ladder import LadderConfig
@@ -48,8 +54,9 @@ class SweepConfig:
   ladder: LadderConfig
 
   def __post_init__(self):
-    if min(self.windows, self.draws) < 1 or self.windows < 2:
-      raise ValueError("windows must be at least 2 and draws at least 1")
+    check_range(self, 2, 10**9, "windows")
+    check_range(self, 1, 10**6, "draws")
+    check_range(self, 0, 10**6, "clips", "clip_frames")
     if self.clips and (self.clips < 2 or self.clip_frames < 10):
       raise ValueError("clips must be 0, or at least 2 of 10 frames or more")
 

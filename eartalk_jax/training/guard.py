@@ -17,6 +17,8 @@ import flax
 import jax
 import jax.numpy as jnp
 
+from eartalk_jax.config import check_range
+
 # Least deviations: of a loss, as a share of the median; of a log norm.
 _LOSS_FLOOR, _NORM_FLOOR = 0.05, 0.1
 # A normal distribution's standard deviation over its median absolute one.
@@ -39,10 +41,9 @@ class GuardConfig:
   streak: int = 20
 
   def __post_init__(self):
-    if self.window < 8 or self.streak < 1 or self.sigmas < 0:
-      raise ValueError(
-        "window must be at least 8, streak at least 1 and sigmas not negative"
-      )
+    check_range(self, 8, 10**6, "window")
+    check_range(self, 1, 10**9, "streak")
+    check_range(self, 0, 1e9, "sigmas")
 
 
 @flax.struct.dataclass

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import optax
 import optax.contrib
 
+from eartalk_jax.config import check_range
 from eartalk_jax.errors import UserError
 from eartalk_jax.trees import path_name
 
@@ -70,12 +71,12 @@ class OptimizerConfig:
   base_head_width: int = 0
 
   def __post_init__(self):
-    if self.peak_lr <= 0 or self.warmup_steps < 0 or self.clip_norm <= 0:
-      raise ValueError(
-        "peak_lr and clip_norm must be positive and warmup_steps not negative"
-      )
-    if not 0 <= self.end_lr_fraction <= 1:
-      raise ValueError("end_lr_fraction must lie in [0, 1]")
+    check_range(self, 1e-30, 1e3, "peak_lr")
+    check_range(self, 1e-30, 1e12, "clip_norm")
+    check_range(self, 0, 2**31 - 1, "warmup_steps", "decay_steps")
+    check_range(self, 0, 1, "end_lr_fraction")
+    check_range(self, 0, 1 - 1e-9, "b1", "b2")
+    check_range(self, 0, 1e3, "weight_decay")
     if self.decay == "wsd" and self.decay_steps < 1:
       raise ValueError("decay='wsd' needs decay_steps of at least 1")
     if self.decay != "wsd" and self.decay_steps:

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 
-from eartalk_jax.config import to_dict
+from eartalk_jax.config import check_range, to_dict
 from eartalk_jax.processes.watchdog import WatchdogConfig
 from eartalk_jax.training.guard import GuardConfig
 from eartalk_jax.training.optimizer import OptimizerConfig
 from eartalk_jax.training.sharding import MeshConfig
+
+_MOST_STEPS = 2**31 - 1  # they are counted in 32 bits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +49,10 @@ class RunConfig:
   watchdog: WatchdogConfig = WatchdogConfig()
 
   def __post_init__(self):
-    counts = ("steps", "batch_size", "log_every", "save_every", "keep")
-    for name in (*counts, "diagnose_every", "max_failed_saves", "accumulate"):
-      if getattr(self, name) < 1:
-        raise ValueError(f"{name} must be at least 1")
+    counts = ("steps", "log_every", "save_every", "diagnose_every", "keep")
+    check_range(self, 1, _MOST_STEPS, *counts, "max_failed_saves")
+    check_range(self, 1, 10**7, "batch_size", "accumulate")
+    check_range(self, 0, 2**32 - 1, "seed")
     if self.keep_every < 0 or self.keep_every % self.save_every:
       raise ValueError("keep_every must be a multiple of save_every")
     if not 0 <= self.ema_decay < 1:

@@ -14,6 +14,7 @@ from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from eartalk_jax.config import check_range
 from eartalk_jax.errors import UserError
 from eartalk_jax.trees import path_name
 
@@ -56,6 +57,10 @@ class MeshConfig:
   fsdp: int = 1
   tensor: int = 1
   context: int = 1
+
+  def __post_init__(self):
+    check_range(self, -1, 10**6, "data")
+    check_range(self, 1, 10**6, "fsdp", "tensor", "context")
 
 
 def make_mesh(config=MeshConfig(), devices=None):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
-from eartalk_jax.config import to_dict
+from eartalk_jax.config import check_range, to_dict
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder
@@ -42,8 +42,8 @@ class ObjectiveConfig:
   softness: float
 
   def __post_init__(self):
-    if min(self.kl, self.noise) < 0 or self.softness <= 0:
-      raise ValueError("kl and noise must be >= 0 and softness > 0")
+    check_range(self, 0, 1e6, "kl", "noise")
+    check_range(self, 1e-6, 1e6, "softness")
 
 
 def init_params(config):
