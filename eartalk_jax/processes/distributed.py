@@ -17,7 +17,7 @@ import jaxlib
 from jax._src import clusters
 from jax._src.distributed import global_state
 
-from eartalk_jax.errors import UserError
+from eartalk_jax.errors import UserError, one_line
 from eartalk_jax.processes.rendezvous import meet, split_address
 
 # How clusters tell a process that it has company.
@@ -127,11 +127,10 @@ def join(membership, timeout):
       shutdown_timeout_seconds=3600,
     )
   except RuntimeError as error:
-    reason = (str(error).splitlines() or ["no reason given"])[0]
     raise UserError(
       f"all {m.processes} processes have come, but JAX cannot join them at "
-      f"{m.coordinator} ({reason}); run the same command again, or give "
-      "another port to all processes"
+      f"{m.coordinator} ({one_line(error, most=300)}); run the same command "
+      "again, or give another port to all processes"
     ) from error
 
 

@@ -14,7 +14,7 @@ import time
 
 from eartalk_jax.config import differences
 from eartalk_jax.documents import parse_json
-from eartalk_jax.errors import UserError
+from eartalk_jax.errors import UserError, one_line
 from eartalk_jax.processes.guests import (
   LINE_BYTES,
   LINE_SECONDS,
@@ -159,7 +159,7 @@ def _verdict(line):
     case {"error": None}:
       return None
     case {"error": str(error)} if error:
-      return "".join(c if c.isprintable() else " " for c in error)
+      return one_line(error)
   raise ValueError("no verdict")
 
 
