@@ -131,6 +131,17 @@ def flops_per_step(config):
 def check_tokens(config, tokenizer, dataset):
   """Raises UserError unless tokenizer, tokens and model belong together."""
   tokens = config.data.tokens
+  match dataset.manifest:
+    case {
+      "tokenizer_fingerprint": str(),
+      "latent_shape": list(),
+      "mel_bins": int(),
+    }:
+      pass
+    case _:
+      raise UserError(
+        f"{tokens}/manifest.json is damaged; run launch.tokenize again"
+      )
   if dataset.manifest["tokenizer_fingerprint"] != tokenizer.fingerprint:
     raise UserError(
       f"{tokens} was made with another tokenizer than {config.tokenizer}; "

@@ -165,6 +165,13 @@ def test_what_does_not_belong_together_is_refused(root, tmp_path):
   config.model.controls[0]["name"] = "posture"
   refused(config, workdir, "no track 'posture'")
   config = tiny_config(root)
+  config.data.tokens = str(shutil.copytree(root / "tokens", tmp_path / "odd"))
+  path = tmp_path / "odd" / "manifest.json"
+  manifest = json.loads(path.read_text())
+  for odd in ({"latent_shape": 5}, {"mel_bins": None}):
+    path.write_text(json.dumps(manifest | odd))
+    refused(config, workdir, "odd/manifest.json is damaged")
+  config = tiny_config(root)
   config.data.tokens = str(tmp_path / "nothing")
   refused(config, workdir, "nothing is no finished tokens dataset")
 
