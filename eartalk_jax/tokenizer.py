@@ -25,10 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from eartalk_jax import files
 from eartalk_jax.config import from_config, to_dict
+from eartalk_jax.documents import read_object
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 
@@ -161,7 +162,7 @@ def save_tokenizer(directory, tokenizer):
   directory = pathlib.Path(directory)
   directory.mkdir(parents=True, exist_ok=True)
   with files.replacing(directory / "weights.safetensors") as temporary:
-    save_file(_arrays(tokenizer), temporary)
+    temporary.write_bytes(save(_arrays(tokenizer)))
   description = {
     "version": VERSION,
     "config": to_dict(tokenizer.config),
@@ -202,16 +203,14 @@ def load_tokenizer(directory):
 
 def _read_description(directory):
   path = directory / "tokenizer.json"
-  try:
-    description = json.loads(path.read_text(encoding="utf-8"))
-    version = description["version"]
-  except FileNotFoundError:
+  if not path.exists():
     raise UserError(
       f"there is no tokenizer in {directory} (no tokenizer.json); "
       "python -m launch.train_tokenizer makes one in WORKDIR/tokenizer"
-    ) from None
-  except (ValueError, KeyError, TypeError):
-    raise UserError(f"{path} is damaged; copy or train it again") from None
+    )
+  keys = ("version", "config", "fingerprint")
+  description = read_object(path, keys, "copy or train it again")
+  version = description["version"]
   if version != VERSION:
     raise UserError(
       f"{path} has version {version}, but {VERSION} is needed; train it again"
