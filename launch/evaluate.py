@@ -122,17 +122,30 @@ def _probe_data(args):
   try:
     tokens = read_run(args.checkpoint)["data"]["tokens"]
     directory = read_manifest(tokens, "tokens")["source_dir"]
-  except (UserError, KeyError) as error:
+    there = pathlib.Path(directory).is_dir()
+  except (UserError, LookupError, TypeError) as error:
     raise UserError(
       f"the data that {args.checkpoint} was trained on is not to be found "
       f"({error}); name a frames dataset with truth by --probe-data"
     ) from None
-  if not pathlib.Path(directory).is_dir():
+  if not there:
     raise UserError(
       f"the training frames {directory} are gone; name a frames dataset with "
       "truth by --probe-data"
     )
   return directory
+
+
+def _window(checkpoint):
+  """Frames of a training window of a run."""
+  data = read_run(checkpoint).get("data")
+  frames = data.get("frames") if isinstance(data, dict) else None
+  if type(frames) is not int or not 0 < frames <= 10**6:
+    raise UserError(
+      f"{checkpoint}/config.json is damaged: its data.frames is {frames!r}; "
+      "copy it again"
+    )
+  return frames
 
 
 def main(argv=None):
@@ -146,8 +159,7 @@ def main(argv=None):
     use_compile_cache()
     generator = load_generator(args.checkpoint)
     held_out = open_dataset(args.data, "frames")
-    training_frames = read_run(args.checkpoint)["data"]["frames"]
-    metrics = evaluate(args, generator, held_out, training_frames)
+    metrics = evaluate(args, generator, held_out, _window(args.checkpoint))
   for name in ("tokenizer_psnr_db", "lip", "yaw", "pitch", "blink", "emotion"):
     if metrics.get(name) is not None:
       print(f"{name}: {metrics[name]:.3f}")

@@ -113,10 +113,9 @@ def _read_stages(path):
 def _read_video(path):
   if not path:
     return None
-  try:
-    return pathlib.Path(path).read_bytes()
-  except OSError as error:
-    raise UserError(f"--video {path}: {error.strerror}") from error
+  if not pathlib.Path(path).is_file():
+    raise UserError(f"--video {path}: there is no such file")
+  return pathlib.Path(path).read_bytes()
 
 
 def main(argv=None):
