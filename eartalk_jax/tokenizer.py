@@ -25,7 +25,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from eartalk_jax import files
 from eartalk_jax.config import from_config, to_dict
@@ -171,7 +171,7 @@ def save_tokenizer(directory, tokenizer):
   directory.mkdir(parents=True, exist_ok=True)
   (directory / "tokenizer.json").unlink(missing_ok=True)
   with files.replacing(directory / "weights.safetensors") as temporary:
-    save_file(_arrays(tokenizer), temporary)
+    temporary.write_bytes(save(_arrays(tokenizer)))
   description = {
     "version": VERSION,
     "config": to_dict(tokenizer.config),

@@ -141,7 +141,7 @@ def _parse(argv, needed):
 def _last_line(error):
   """What happened; some messages are a traceback."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
-  return one_line(lines[-1])
+  return one_line(lines[-1], most=400)
 
 
 def _problem(argv):

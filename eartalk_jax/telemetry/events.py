@@ -33,6 +33,25 @@ from eartalk_jax.errors import UserError
 BEAT = 5.0
 
 
+# Of the fields of a line, those that are computed with.
+_TYPES = {
+  "time": (int, float),
+  "process": int,
+  "started": (int, float),
+  "phase": str,
+  "how": str,
+  "step": int,
+  "data_wait": (int, float),
+}
+_OF_KIND = {
+  "start": ("started",),
+  "begin": ("phase",),
+  "end": ("phase",),
+  "stop": ("how",),
+}
+_END_OF_TIME = 1e11  # seconds since 1970
+
+
 class EventLog:
   """Appends to the event log of a work directory; a context manager."""
 
@@ -174,35 +193,29 @@ def _lines(path):
     for number, line in enumerate(file, 1):
       if not line.endswith(b"\n"):
         return  # torn by a kill
-      remedy = "delete that line"
-      event = parse_json(line, f"{path}: line {number} is damaged", remedy)
+      where = f"{path}: line {number}"
+      try:
+        event = parse_json(line, where)
+      except UserError:
+        event = None
       if not _is_event(event):
-        raise UserError(
-          f"{path}: line {number} is damaged (it is no event); {remedy}"
-        )
+        raise UserError(f"{where} is damaged; delete that line")
       yield event
 
 
-# Types of what readers of the log go by.
-_NUMBER = int | float
-_FIELDS = {"step": int, "data_wait": _NUMBER, "attempt": int}
-_ASKED = {
-  "start": {"started": _NUMBER},
-  "stop": {"how": str},
-  "begin": {"phase": str},
-  "end": {"phase": str},
-}
-
-
 def _is_event(event):
-  match event:
-    case {"time": int() | float(), "process": int(), "kind": str(kind)}:
-      said = {name: _FIELDS[name] for name in _FIELDS if name in event}
-      wanted = said | _ASKED.get(kind, {})
-      return all(
-        isinstance(event.get(name), type) for name, type in wanted.items()
-      )
-  return False
+  """Whether it has what all events of its kind have, as they have it."""
+  if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+    return False
+  needed = {"time", "process", *_OF_KIND.get(event["kind"], ())}
+  if not all(
+    isinstance(value, _TYPES[name]) and not isinstance(value, bool)
+    for name, value in event.items()
+    if name in _TYPES
+  ):
+    return False
+  times = [event[name] for name in ("time", "started") if name in event]
+  return needed <= event.keys() and all(0 <= t < _END_OF_TIME for t in times)
 
 
 def _append(file, line):

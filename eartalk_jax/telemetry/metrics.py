@@ -64,16 +64,17 @@ def read_metrics(workdir):
 
 def _lines(path):
   with open(path, "rb") as file:
-    for number, line in enumerate(file, 1):
-      if not line.endswith(b"\n"):
+    for number, text in enumerate(file, 1):
+      if not text.endswith(b"\n"):
         return  # torn by a kill
-      where = f"{path}: line {number} is damaged"
-      found = parse_json(line, where, "delete that line")
-      match found:
-        case {"step": int()}:
-          yield found
-        case _:
-          raise UserError(f"{where} (it has no step); delete that line")
+      where = f"{path}: line {number}"
+      try:
+        line = parse_json(text, where, finite=False)
+      except UserError:
+        line = None
+      if not isinstance(line, dict) or type(line.get("step")) is not int:
+        raise UserError(f"{where} is damaged; delete that line")
+      yield line
 
 
 def append_line(path, step, values):
