@@ -69,6 +69,7 @@ def test_a_torn_last_line_is_left_out_and_then_cut_off(tmp_path):
   + ['{"time": "1", "process": 0, "kind": "x"}', '{"time": 1, "kind": "x"}']
   + ['{"time": 1, "process": 0, "kind": 5}']
   + ['{"time": 1, "process": 0, "kind": "start"}']
+  + ['{"time": 1, "process": 0, "kind": "x", "attempt": []}']
   + ['{"time": 1, "process": 0, "kind": "begin", "phase": ["x"]}']
   + ['{"time": 1, "process": 0, "kind": "alive", "step": "9"}'],
 )

@@ -37,6 +37,7 @@ BEAT = 5.0
 _TYPES = {
   "time": (int, float),
   "process": int,
+  "attempt": int,
   "started": (int, float),
   "phase": str,
   "how": str,
