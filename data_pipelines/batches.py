@@ -15,6 +15,7 @@ import functools
 
 import grain
 
+from data_pipelines.rows import Rows
 from data_pipelines.windows import Cut
 from eartalk_jax.config import check_range, nearest, to_dict
 from eartalk_jax.errors import UserError
@@ -116,7 +117,8 @@ class TalkerBatches:
     "given_BT" bool}}, "sink_controls": {name: {"value_BK" float32,
     "given_B" bool}}}, with the rows of this process.
     """
-    rows = _Rows(self._samples, self._batch, self._rows)
+    samples = self._samples.map(lambda named: named[1])
+    rows = Rows(samples, self._batch, self._rows)
     options = grain.ReadOptions(
       num_threads=self._data.threads,
       prefetch_buffer_size=self._data.prefetch,
@@ -146,20 +148,6 @@ class _Clips:
 
   def __getitem__(self, index):
     return self._read(self._numbers[index])
-
-
-class _Rows:
-  """The rows of every batch that are made here, one after another."""
-
-  def __init__(self, samples, batch, rows):
-    self._samples, self._batch, self._rows = samples, batch, rows
-
-  def __len__(self):
-    return len(self._samples) // self._batch * len(self._rows)
-
-  def __getitem__(self, index):
-    step, row = divmod(index, len(self._rows))
-    return self._samples[step * self._batch + self._rows[row]][1]
 
 
 def _reader(dataset):

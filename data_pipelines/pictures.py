@@ -2,7 +2,8 @@
 
 Read number n of a run is a pure function of (seed, n): epoch by epoch every
 clip once, in a new order, and of each clip some random frames. Batch k holds
-the same pictures however many processes share it. The position is the step.
+the same pictures in the same order however many processes share it, of which
+each makes the rows that its devices need. The position is the step.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ import dataclasses
 import grain
 import numpy as np
 
+from data_pipelines.rows import Rows
 from eartalk_jax.config import check_range
 from eartalk_jax.errors import UserError
 
@@ -48,9 +50,7 @@ class PictureBatches:
     fingerprint: all that the pictures depend on.
   """
 
-  def __init__(
-    self, dataset, data, global_batch, seed, process_index=0, process_count=1
-  ):
+  def __init__(self, dataset, data, global_batch, seed, rows=None):
     """Reads no record yet.
 
     Args:
@@ -58,16 +58,16 @@ class PictureBatches:
       data: PictureConfig.
       global_batch: pictures in a batch, over all processes.
       seed: of order and choice.
-      process_index: which part of every batch is made here.
-      process_count: how many parts there are.
+      rows: numbers of the rows of every batch that are made here
+        (`sharding.local_rows`); all by default.
 
     Raises:
       UserError: the batch cannot be divided.
     """
-    if global_batch % (process_count * data.per_clip):
+    if global_batch % data.per_clip:
       raise UserError(
         f"config: batch_size {global_batch} is not a multiple of "
-        f"data.per_clip {data.per_clip} x {process_count} processes"
+        f"data.per_clip {data.per_clip}"
       )
     self.fingerprint = {
       "version": _VERSION,
@@ -83,8 +83,12 @@ class PictureBatches:
       .repeat()
       .random_map(_Pick(data.per_clip))
     )
-    rows = global_batch // data.per_clip // process_count
-    self._batches = reads[process_index::process_count].batch(rows)
+    rows = np.arange(global_batch) if rows is None else np.asarray(rows)
+    # A read gives per_clip rows; those of another process are left out.
+    numbers, places = np.unique(rows // data.per_clip, return_inverse=True)
+    self._chosen = places * data.per_clip + rows % data.per_clip
+    source = Rows(reads, global_batch // data.per_clip, numbers.tolist())
+    self._batches = grain.MapDataset.source(source).batch(len(numbers))
     self._options = grain.ReadOptions(
       num_threads=data.threads, prefetch_buffer_size=data.prefetch
     )
@@ -92,7 +96,8 @@ class PictureBatches:
   def iterate(self, start_step):
     """Yields {"pictures_BYX3": uint8} of step start_step and those after."""
     for clips in self._batches[start_step:].to_iter_dataset(self._options):
-      yield {"pictures_BYX3": clips.reshape(-1, *clips.shape[2:])}
+      pictures_BYX3 = clips.reshape(-1, *clips.shape[2:])
+      yield {"pictures_BYX3": pictures_BYX3[self._chosen]}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -58,8 +58,10 @@ def _lines(what, total, unit, stream):
     print(text, file=stream, flush=True)
 
   def beat():
-    while not finished.wait(SILENCE_S):
-      say()
+    # What cannot be printed any more is for the main thread to find out.
+    with contextlib.suppress(OSError):
+      while not finished.wait(SILENCE_S):
+        say()
 
   def advance(n=1):
     nonlocal done

@@ -41,16 +41,20 @@ def is_at(descriptor, path):
 def alone_in(directory, flag="--out"):
   """A context in which no other command works in a folder, which it makes.
 
+  A folder that it made, and in which there is nothing at the end, is removed.
+
   Raises:
     UserError: another one works there, or the folder cannot be made.
   """
   directory = pathlib.Path(directory)
   try:
+    made = not directory.exists()
     directory.mkdir(parents=True, exist_ok=True)
     descriptor = lock(directory)
-  except OSError as error:
+  except (OSError, ValueError) as error:  # ValueError: a NUL in it
+    reason = getattr(error, "strerror", None) or error
     raise UserError(
-      f"{flag} {directory}: {error.strerror}; give another folder"
+      f"{flag} {directory}: {reason}; give another folder"
     ) from None
   if descriptor is None:
     raise UserError(
@@ -60,4 +64,7 @@ def alone_in(directory, flag="--out"):
   try:
     yield directory
   finally:
+    if made:
+      with contextlib.suppress(OSError):  # there is something in it
+        directory.rmdir()
     os.close(descriptor)

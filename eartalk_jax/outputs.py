@@ -15,7 +15,7 @@ from eartalk_jax.errors import UserError
 _TRIES = 5
 
 
-def check_file(path, flag="--out", reads=()):
+def check_file(path, flag="--out", reads=(), ending=""):
   """Raises UserError if no file can be written there, or none may be.
 
   A link as `path` is replaced by the file, as `files.replacing` does it; what
@@ -26,9 +26,12 @@ def check_file(path, flag="--out", reads=()):
     flag: the option that named it, for the message.
     reads: files and folders that the command reads; None among them counts
       for nothing. A new file inside of such a folder is no harm.
+    ending: which the name must have, as ".png".
   """
   with _telling(path, flag) as name:
     files.check_replaceable(path, name)
+    if not os.fspath(path).lower().endswith(ending):
+      raise UserError(f"{name}: give a name that ends in {ending}")
     target = pathlib.Path(path)
     # Through folders that are not there yet: new/../x is x.
     real = pathlib.Path(os.path.realpath(target.parent), target.name)

@@ -25,10 +25,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from eartalk_jax import files
 from eartalk_jax.config import from_config, to_dict
+from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 
@@ -155,13 +156,22 @@ class Tokenizer:
 def save_tokenizer(directory, tokenizer):
   """Writes the two files, each atomically, the one that vouches last.
 
+  A folder that holds this very tokenizer stays as it is; while it gets another,
+  it holds none.
+
   Raises:
     UserError: the disk is full or not writable.
   """
   directory = pathlib.Path(directory)
+  try:
+    if load_tokenizer(directory).fingerprint == tokenizer.fingerprint:
+      return
+  except UserError:
+    pass  # none yet, or half of one
   directory.mkdir(parents=True, exist_ok=True)
+  (directory / "tokenizer.json").unlink(missing_ok=True)
   with files.replacing(directory / "weights.safetensors") as temporary:
-    save_file(_arrays(tokenizer), temporary)
+    temporary.write_bytes(save(_arrays(tokenizer)))
   description = {
     "version": VERSION,
     "config": to_dict(tokenizer.config),
@@ -179,44 +189,87 @@ def load_tokenizer(directory):
     UserError: there is none, or it is damaged, or of another version.
   """
   directory = pathlib.Path(directory)
-  description = _read_description(directory)
+  config, fingerprint = _read_description(directory)
   damaged = UserError(
     f"the tokenizer in {directory} is damaged (its weights are not those that "
     "tokenizer.json describes); copy or train it again"
   )
   try:
     arrays = load_file(directory / "weights.safetensors")
-    mean_C, std = arrays.pop("latent_mean"), arrays.pop("latent_std")
-  except (OSError, SafetensorError, KeyError) as error:
+  except (OSError, SafetensorError) as error:
     raise damaged from error
+  if not _fit(arrays, config):
+    raise damaged
+  mean_C, std = arrays.pop("latent_mean"), arrays.pop("latent_std")
   tokenizer = Tokenizer(
-    config=from_config(TokenizerConfig, description["config"]),
+    config=config,
     params=traverse_util.unflatten_dict(arrays, sep="/"),
     mean_C=mean_C,
     std=std,
   )
-  if tokenizer.fingerprint != description["fingerprint"]:
+  if tokenizer.fingerprint != fingerprint:
     raise damaged
   return tokenizer
 
 
 def _read_description(directory):
+  """(TokenizerConfig, fingerprint) of tokenizer.json."""
   path = directory / "tokenizer.json"
-  try:
-    description = json.loads(path.read_text(encoding="utf-8"))
-    version = description["version"]
-  except FileNotFoundError:
+  if not path.is_file():
     raise UserError(
       f"there is no tokenizer in {directory} (no tokenizer.json); "
       "python -m launch.train_tokenizer makes one in WORKDIR/tokenizer"
-    ) from None
-  except (ValueError, KeyError, TypeError):
-    raise UserError(f"{path} is damaged; copy or train it again") from None
-  if version != VERSION:
-    raise UserError(
-      f"{path} has version {version}, but {VERSION} is needed; train it again"
     )
-  return description
+  description = read_json(path, "copy or train it again")
+  match description:
+    case {"version": version} if version != VERSION:
+      raise UserError(
+        f"{path} has version {version!r}, but {VERSION} is needed; train it "
+        "again"
+      )
+    case {"version": _, "config": dict(config), "fingerprint": str(found)}:
+      try:
+        return from_config(TokenizerConfig, config), found
+      except (UserError, ArithmeticError) as error:
+        problem = str(error)
+    case _:
+      problem = "it does not say what it describes"
+  raise UserError(f"{path} is damaged ({problem}); copy or train it again")
+
+
+def _fit(arrays, config):
+  """Whether arrays are those of a tokenizer of that configuration.
+
+  Sizes are compared before anything is made by them: they may be absurd.
+  """
+  c = config
+  sizes = (c.size, c.patch, c.channels, c.width, c.heads)
+  depths = (c.encoder_depth, c.decoder_depth)
+  numbers = sum(array.size for array in arrays.values())
+  if not (0 < min(sizes) <= max(sizes) <= numbers):
+    return False
+  if not (0 <= min(depths) <= max(depths) <= len(arrays)):
+    return False
+  wanted = {"latent_mean": (c.channels,), "latent_std": ()}
+  try:
+    wanted |= _shapes(c)
+  except (TypeError, ValueError):  # no such dtype
+    return False
+  if {name: array.shape for name, array in arrays.items()} != wanted:
+    return False
+  mean_C, std = arrays["latent_mean"], arrays["latent_std"]
+  return bool(np.isfinite(mean_C).all() and 0 < std < np.inf)
+
+
+def _shapes(config):
+  """{name: shape} of the autoencoder's weights."""
+
+  def init():
+    picture_1YX3 = jnp.zeros((1, config.size, config.size, 3))
+    return Autoencoder(config).init(jax.random.key(0), picture_1YX3)["params"]
+
+  leaves = traverse_util.flatten_dict(jax.eval_shape(init), sep="/")
+  return {name: leaf.shape for name, leaf in leaves.items()}
 
 
 def _arrays(tokenizer):

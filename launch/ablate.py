@@ -4,10 +4,8 @@ Every variant of configs/ablation.py with several seeds, on the corpus of the
 demo; a table with the spread over seeds and a plot say what each part is worth.
 """
 
-import argparse
 import concurrent.futures
 import dataclasses
-import json
 import os
 import pathlib
 import queue
@@ -20,16 +18,23 @@ from configs import ablation
 from data_pipelines.shards import open_dataset
 from eartalk_jax import files
 from eartalk_jax.counting import counting
+from eartalk_jax.documents import read_object, without_nan
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import ablations
 from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.evaluation.probe import probe_config
 from eartalk_jax.evaluation.probe_store import probe_for
+from eartalk_jax.evaluation.targets import read_figures
 from eartalk_jax.generate import load_generator
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
 from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
+from launch.arguments import Parser, integer
 
 _TIMED_FRAMES = 200
+# Of the demo, what is used.
+_PARTS = ("frames/train", "frames/held_out", "tokens/train", "tokenizer")
 
 _EPILOG = """example, after `make demo`:
   python -m launch.ablate --demo runs/demo --out runs/ablations
@@ -82,7 +87,8 @@ def run_cell(cell, commands, cores):
   """
   done = cell.folder / "cell.json"
   if done.is_file():
-    kept = json.loads(done.read_text())
+    remedy = f"delete {cell.folder} to run it again"
+    kept = read_object(done, ("commands", "metrics"), remedy)
     if kept["commands"] == commands:
       return kept
   cell.folder.mkdir(parents=True, exist_ok=True)
@@ -99,7 +105,7 @@ def run_cell(cell, commands, cores):
       seconds.append(time.monotonic() - began)
       if status:
         return {"failed": f"{command[0]} ended with status {status}"}
-  metrics = json.loads((cell.folder / "evaluation/metrics.json").read_text())
+  metrics = read_figures(cell.folder / "evaluation" / "metrics.json")
   metrics["train_seconds"] = seconds[0]
   kept = {"commands": commands, "metrics": metrics}
   files.write_json(done, kept)
@@ -151,24 +157,20 @@ def frame_ms(generator, clip):
 
 
 def _arguments(argv):
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.ablate",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("ablate", __doc__, _EPILOG)
   add = parser.add_argument
-  add("--out", required=True, type=pathlib.Path, metavar="DIR")
+  add("--out", required=True, metavar="DIR")
   add(
     "--demo",
     type=pathlib.Path,
-    default="runs/demo",
+    default=pathlib.Path("runs/demo"),
     metavar="DIR",
     help="the folder of `make demo`, whose data is used (default runs/demo)",
   )
-  add("--seeds", type=int, default=3, help="runs of each variant (default 3)")
-  add("--jobs", type=int, default=1, help="runs at a time (default 1)")
-  add("--steps", type=int, help="training steps (default: as configured)")
+  few, steps = integer(1, 1000), integer(1, 2**31 - 1)
+  add("--seeds", type=few, default=3, help="runs of each variant (default 3)")
+  add("--jobs", type=few, default=1, help="runs at a time (default 1)")
+  add("--steps", type=steps, help="training steps (default: as configured)")
   add(
     "--variants",
     nargs="+",
@@ -177,10 +179,7 @@ def _arguments(argv):
     metavar="NAME",
     help=f"some of {', '.join(ablation.VARIANTS)} (default: all)",
   )
-  args = parser.parse_args(argv)
-  if min(args.seeds, args.jobs) < 1:
-    raise UserError("--seeds and --jobs must be at least 1")
-  return args
+  return parser.parse_args(argv)
 
 
 def _probe(args):
@@ -194,13 +193,25 @@ def _probe(args):
 def main(argv=None):
   """The command."""
   args = _arguments(argv)
-  for part in ("frames/train", "frames/held_out", "tokens/train", "tokenizer"):
+  for part in _PARTS:
     if not (args.demo / part).is_dir():
       raise UserError(f"{args.demo / part} is not there; run `make demo` first")
-  use_compile_cache()
+  parts = [args.demo / part for part in _PARTS]
+  check_folder(args.out, reads=[args.demo, *parts, *(p.parent for p in parts)])
+  with alone_in(args.out) as args.out:
+    use_compile_cache()
+    rows = _run_and_time(args)
+    told = {name: ablation.VARIANTS[name][0] for name in args.variants}
+    files.write_json(args.out / "results.json", without_nan(rows))
+    ablations.write_page(args.out, told, rows)
+  print((args.out / "ablations.md").read_text())
+  return 1 if any("failed" in row for row in rows) else 0
+
+
+def _run_and_time(args):
+  """A row of figures, or of what failed, for each cell."""
   held_out = open_dataset(args.demo / "frames" / "held_out", "frames")
   clip = load_clips(held_out.source, [], 2, 100, 0)[0]
-  args.out.mkdir(parents=True, exist_ok=True)
   _probe(args)
   cells = [
     Cell(variant, seed, args.out / f"{variant}-{seed}")
@@ -218,11 +229,7 @@ def main(argv=None):
         row["frame_ms"] = frame_ms(generator, clip)
       rows.append(row)
       advance()
-  told = {name: ablation.VARIANTS[name][0] for name in args.variants}
-  files.write_json(args.out / "results.json", rows)
-  ablations.write_page(args.out, told, rows)
-  print((args.out / "ablations.md").read_text())
-  return 1 if any("failed" in row for row in rows) else 0
+  return rows
 
 
 if __name__ == "__main__":

@@ -13,11 +13,12 @@ class Parser(argparse.ArgumentParser):
     command: its name below `launch`.
     description: what the command does.
     epilog: examples and what else should be known, printed as it is written.
+    prog: instead of `command`; argparse says it of a command's commands.
   """
 
-  def __init__(self, command, description, epilog=None):
+  def __init__(self, command="", description=None, epilog=None, prog=None):
     super().__init__(
-      prog=f"python -m launch.{command}",
+      prog=prog or f"python -m launch.{command}",
       description=description,
       epilog=epilog,
       formatter_class=argparse.RawDescriptionHelpFormatter,

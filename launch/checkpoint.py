@@ -3,7 +3,6 @@
 Needs neither the model nor an accelerator; a run may go on meanwhile.
 """
 
-import argparse
 import contextlib
 import datetime
 import json
@@ -26,6 +25,7 @@ from eartalk_jax.checkpoints.manifest import find_damage, has_manifest
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json
 from launch import cli
+from launch.arguments import Parser, integer
 
 _EXAMPLES = """
 examples:
@@ -42,9 +42,9 @@ exit status: 0 all is well, 1 verify found damage, 2 wrong use
 """
 
 
-def main():
+def main(argv=None):
   """Runs the command that the arguments name; returns its exit status."""
-  arguments = _parser().parse_args()
+  arguments = _parser().parse_args(argv)
   directory = _open(arguments.workdir)
   if arguments.command == "list":
     return _list(directory)
@@ -55,12 +55,7 @@ def main():
 
 
 def _parser():
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.checkpoint",
-    description=__doc__,
-    epilog=_EXAMPLES,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("checkpoint", __doc__, _EXAMPLES)
   commands = parser.add_subparsers(dest="command", required=True)
   for name, text in (
     ("list", "steps, dates, sizes, and which of them count"),
@@ -72,7 +67,7 @@ def _parser():
       "workdir", metavar="DIR", help="the --workdir of a training run"
     )
     if name != "list":
-      command.add_argument("--step", type=int, help="this one alone")
+      command.add_argument("--step", type=integer(0), help="this one alone")
     if name == "inspect":
       command.add_argument(
         "--config",
@@ -148,22 +143,32 @@ def _inspect(path, with_config):
     why = "; ".join(problems[:3]) or "it was not committed"
     raise UserError(f"{path} is damaged: {why}")
   ema, state, data = read_metadata(path)
+  try:
+    lines = _lines(path, ema, state, data)
+  except (LookupError, TypeError, AttributeError) as error:
+    raise UserError(
+      f"{path} is damaged: what it says of its run is not complete ({error!r})"
+    ) from None
   width = max(map(len, ema))
   for name, (shape, dtype) in ema.items():
     print(f"{name:<{width}}  {dtype:<9}{list(shape)}")
+  print(*lines, sep="\n")
+  if with_config:
+    print(json.dumps(data["fingerprint"], indent=2))
+  return 0
+
+
+def _lines(path, ema, state, data):
+  """What there is to say of a checkpoint."""
   run = data["fingerprint"]
-  print(
+  return [
     f"step              {data['step']}, saved {_date(path)}",
     f"parameters        {_count(ema):,}",
     *_history(data, state),
     f"on disk           {size_of(path) / 2**20:.1f} MiB",
     f"fingerprint       {sha256_of_json(run)[:16]}",
     *(f"  {name:<16}{sha256_of_json(part)[:16]}" for name, part in run.items()),
-    sep="\n",
-  )
-  if with_config:
-    print(json.dumps(run, indent=2))
-  return 0
+  ]
 
 
 def _history(data, state):

@@ -25,6 +25,7 @@ from eartalk_jax.aot.topology import topology  # noqa: E402
 from eartalk_jax.config import from_config  # noqa: E402
 from eartalk_jax.errors import UserError  # noqa: E402
 from eartalk_jax.files import write_json  # noqa: E402
+from eartalk_jax.outputs import check_file  # noqa: E402
 from eartalk_jax.telemetry.progress import working  # noqa: E402
 from launch import configured  # noqa: E402
 from launch.train import TrainConfig  # noqa: E402
@@ -32,7 +33,13 @@ from launch.train import TrainConfig  # noqa: E402
 _TOPOLOGY = flags.DEFINE_string(
   "topology", None, "CHIP:SIZES, such as v5p:4x4x4 or h100:8x8."
 )
-_SLICES = flags.DEFINE_integer("slices", 1, "TPU slices of that topology.")
+_SLICES = flags.DEFINE_integer(
+  "slices",
+  1,
+  "TPU slices of that topology.",
+  lower_bound=1,
+  upper_bound=4096,
+)
 _JSON = flags.DEFINE_string("json", None, "File that gets the numbers.")
 
 
@@ -41,6 +48,8 @@ def main(config, workdir):
   del workdir  # nothing is kept
   if _TOPOLOGY.value is None:
     raise UserError("--topology is needed; see --help")
+  if _JSON.value:
+    check_file(_JSON.value, "--json")
   config = from_config(TrainConfig, config)
   target = topology(_TOPOLOGY.value, _SLICES.value)
   with working(f"compiling the train step for {len(target.devices)} devices"):

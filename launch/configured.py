@@ -75,7 +75,9 @@ def run(main, alone=False):
   def call(argv):
     if len(argv) > 1:
       raise UserError(f"unexpected argument {argv[1]!r}; see --help")
-    if not alone:
+    if alone:
+      _refuse_company()
+    else:
       _join()
     return main(_CONFIG.value, _WORKDIR.value)
 
@@ -97,6 +99,17 @@ def _join():
     with phase("meeting the other processes"), listening() as listener:
       join(member, timeout)
       listener.join()
+
+
+def _refuse_company():
+  """Raises UserError where flags ask a command of one process for several."""
+  flags_of_many = (_COORDINATOR, _PROCESSES, _PROCESS, _DISTRIBUTED)
+  given = [f"--{flag.name}" for flag in flags_of_many if flag.value]
+  if given or _PROCESS.value is not None:
+    raise UserError(
+      f"{' and '.join(given) or '--process'}: this command is one process; "
+      "start it once, without that"
+    )
 
 
 def _parse(argv, needed):
@@ -128,7 +141,7 @@ def _parse(argv, needed):
 def _last_line(error):
   """What happened; some messages are a traceback."""
   lines = str(error).strip().splitlines() or [type(error).__name__]
-  return one_line(lines[-1])
+  return one_line(lines[-1], most=400)
 
 
 def _problem(argv):

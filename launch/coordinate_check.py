@@ -18,21 +18,35 @@ from absl import flags
 from eartalk_jax.config import from_config
 from eartalk_jax.counting import counting
 from eartalk_jax.files import write_json
+from eartalk_jax.locks import alone_in
 from eartalk_jax.scaling import coordinate_plot, coordinates
 from launch import configured, out_flag, widths
 from launch.train import TrainConfig
 
-_STEPS = flags.DEFINE_integer("steps", 6, "Steps to take.", lower_bound=1)
+_STEPS = flags.DEFINE_integer(
+  "steps", 6, "Steps to take.", lower_bound=1, upper_bound=10**6
+)
 _SEEDS = flags.DEFINE_integer(
-  "seeds", 3, "Initial values that are averaged over.", lower_bound=1
+  "seeds",
+  3,
+  "Initial values that are averaged over.",
+  lower_bound=1,
+  upper_bound=10**6,
 )
 
 
 def main(config, workdir):
   """The command; returns its exit status."""
   del workdir  # nothing is trained
-  out, sizes = widths.out(), widths.widths()
+  sizes = widths.widths()
   config = from_config(TrainConfig, config)
+  with alone_in(widths.out()) as out:
+    verdicts = _check(config, sizes, out)
+  return _tell(verdicts, out)
+
+
+def _check(config, sizes, out):
+  """Measures and writes to the folder `out`: {activation: its slopes}."""
   # The first steps are the check: no warm-up, no fall.
   optimizer = dataclasses.replace(
     config.run.optimizer, warmup_steps=0, decay="constant", decay_steps=0
@@ -65,7 +79,7 @@ def main(config, workdir):
       "slopes": slopes,
     },
   )
-  return _tell(verdicts, out)
+  return verdicts
 
 
 def _tell(verdicts, out):
@@ -76,7 +90,7 @@ def _tell(verdicts, out):
   steep = [
     name
     for name, found in verdicts.items()
-    if abs(found["mup"]) > coordinates.FLAT
+    if not abs(found["mup"]) <= coordinates.FLAT  # or NaN
   ]
   if steep:
     print(f"not flat within {coordinates.FLAT}: {', '.join(steep)}")

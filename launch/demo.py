@@ -4,16 +4,17 @@ Every stage is a command that can be run by hand. A stage that is done is left
 out when the demo is run again; one that was interrupted goes on.
 """
 
-import argparse
-import json
 import shlex
 
 from eartalk_jax import files
 from eartalk_jax.counting import clock
+from eartalk_jax.documents import read_object
 from eartalk_jax.errors import UserError
-from eartalk_jax.evaluation.targets import judge
+from eartalk_jax.evaluation.targets import judge, read_figures
 from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
 from launch import cli
+from launch.arguments import Parser, integer
 from launch.demo_stages import Plan, make_stages
 from launch.watched import run_watched
 
@@ -32,8 +33,7 @@ class Ledger:
     self._path = path
     self._stages, self.peak_gb = {}, 0.0
     if path.exists():
-      kept = json.loads(path.read_text())
-      self._stages, self.peak_gb = kept["stages"], kept["peak_rss_gb"]
+      self._stages, self.peak_gb = _read_ledger(path)
 
   @property
   def seconds(self):
@@ -84,6 +84,26 @@ class Ledger:
     files.write_json(self._path, kept)
 
 
+def _read_ledger(path):
+  """What is kept in demo.json: (stages by name, gigabytes)."""
+  remedy = "delete it: the demo then begins anew"
+  kept = read_object(path, ("stages", "peak_rss_gb"), remedy)
+  stages, gigabytes = kept["stages"], kept["peak_rss_gb"]
+  whole = isinstance(stages, dict) and isinstance(gigabytes, (int, float))
+  if not (whole and all(map(_is_entry, stages.values()))):
+    raise UserError(f"{path} is damaged; {remedy}")
+  return stages, gigabytes
+
+
+def _is_entry(stage):
+  """Whether a value of demo.json is one that a Ledger wrote."""
+  return (
+    isinstance(stage, dict)
+    and isinstance(stage.get("seconds"), (int, float))
+    and {"command", "done"} <= stage.keys()
+  )
+
+
 def show(command):
   """A command as one would type it."""
   return shlex.join(["python", *command])
@@ -124,7 +144,7 @@ def run_demo(out, plan):
 def _add_costs(out, ledger):
   """Completes metrics.json by time and memory; returns it."""
   path = out / "evaluation" / "metrics.json"
-  metrics = json.loads(path.read_text())
+  metrics = read_figures(path)
   metrics["wall_seconds"] = round(ledger.seconds, 1)
   metrics["peak_rss_gb"] = round(ledger.peak_gb, 2)
   files.write_json(path, metrics)
@@ -159,15 +179,11 @@ def summary(out, metrics):
 
 def main(argv=None):
   """The command."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.demo",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("demo", __doc__, _EPILOG)
   parser.add_argument("--out", required=True, metavar="DIR")
-  parser.add_argument("--seed", type=int, default=20, help="of the corpus")
+  parser.add_argument("--seed", type=integer(0, 2**31), default=20)
   args = parser.parse_args(argv)
+  check_folder(args.out)
   with alone_in(args.out) as out:
     metrics = run_demo(out, Plan(seed=args.seed))
   print(summary(out, metrics))

@@ -1,6 +1,5 @@
 """Measures a talker on held-out clips."""
 
-import argparse
 import pathlib
 
 import numpy as np
@@ -8,16 +7,20 @@ import numpy as np
 from data_pipelines.shards import open_dataset, read_manifest
 from eartalk_jax import files
 from eartalk_jax.checkpoints.resumption import read_run
+from eartalk_jax.documents import without_nan
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import measuring as evaluation
 from eartalk_jax.evaluation import plots
-from eartalk_jax.evaluation.held_out import load_clips
+from eartalk_jax.evaluation.held_out import check_fit, load_clips
 from eartalk_jax.evaluation.held_out_videos import make_videos, strip_pictures
 from eartalk_jax.evaluation.probe import probe_config
 from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
 from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
+from launch.arguments import Parser, integer
 
 _EPILOG = """example:
   python -m launch.evaluate --checkpoint runs/demo/talker \\
@@ -36,12 +39,7 @@ A figure is null where the clips have no truth for it.
 
 
 def _arguments(argv):
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.evaluate",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("evaluate", __doc__, _EPILOG)
   add = parser.add_argument
   add("--checkpoint", required=True, help="work directory of launch.train")
   add("--data", required=True, help="frames dataset of held-out clips")
@@ -57,13 +55,11 @@ def _arguments(argv):
     metavar="DIR",
     help="where the trained probe is kept (default: probe/ in --out)",
   )
-  add("--clips", type=int, default=40, help="at most so many (default 40)")
-  add("--frames", type=int, default=100, help="of each, at most (default 100)")
-  add("--seed", type=int, default=0, help="of noise and portraits (default 0)")
-  args = parser.parse_args(argv)
-  if args.clips < 2 or args.frames < 10:
-    raise UserError("--clips must be at least 2 and --frames at least 10")
-  return args
+  clips, frames, seed = integer(2, 10**6), integer(10, 10**6), integer(0, 2**31)
+  add("--clips", type=clips, default=40, help="at most so many (default 40)")
+  add("--frames", type=frames, default=100, help="of each, at most (100)")
+  add("--seed", type=seed, default=0, help="of noise and portraits (default 0)")
+  return parser.parse_args(argv)
 
 
 def evaluate(args, generator, held_out, training_frames):
@@ -75,7 +71,7 @@ def evaluate(args, generator, held_out, training_frames):
     held_out: the frames dataset.
     training_frames: length of a training window.
   """
-  _check_fit(generator, held_out)
+  check_fit(generator, held_out)
   tracks = list(held_out.manifest["track_sizes"])
   clips = load_clips(
     held_out.source, tracks, args.clips, args.frames, args.seed
@@ -93,7 +89,6 @@ def evaluate(args, generator, held_out, training_frames):
     )
   videos = make_videos(generator, clips, args.seed, training_frames)
   metrics, arrays = evaluation.measure(clips, videos, probe)
-  out.mkdir(parents=True, exist_ok=True)
   strips = strip_pictures(clips, videos)
   with (
     files.replacing(out / "arrays.npz") as temporary,
@@ -102,22 +97,9 @@ def evaluate(args, generator, held_out, training_frames):
     np.savez_compressed(file, **arrays, **strips)
   plots.draw_all(out, metrics, arrays | strips)
   # Last: it says that everything else is there.
+  metrics = without_nan(metrics)
   files.write_json(out / "metrics.json", metrics)
   return metrics
-
-
-def _check_fit(generator, held_out):
-  config = held_out.manifest["config"]
-  for name, ours in (
-    ("size", generator.size),
-    ("mel_bins", generator.mel_bins),
-  ):
-    if config[name] != ours:
-      raise UserError(
-        f"{held_out.directory} was prepared with {name} {config[name]}, but "
-        f"the checkpoint needs {ours}; run python -m launch.prepare with "
-        f"--{name.replace('_', '-')} {ours}"
-      )
 
 
 def _probe(args, directory, size, held_out):
@@ -140,12 +122,13 @@ def _probe_data(args):
   try:
     tokens = read_run(args.checkpoint)["data"]["tokens"]
     directory = read_manifest(tokens, "tokens")["source_dir"]
-  except (UserError, KeyError) as error:
+    there = pathlib.Path(directory).is_dir()
+  except (UserError, LookupError, TypeError) as error:
     raise UserError(
       f"the data that {args.checkpoint} was trained on is not to be found "
       f"({error}); name a frames dataset with truth by --probe-data"
     ) from None
-  if not pathlib.Path(directory).is_dir():
+  if not there:
     raise UserError(
       f"the training frames {directory} are gone; name a frames dataset with "
       "truth by --probe-data"
@@ -153,14 +136,30 @@ def _probe_data(args):
   return directory
 
 
+def _window(checkpoint):
+  """Frames of a training window of a run."""
+  data = read_run(checkpoint).get("data")
+  frames = data.get("frames") if isinstance(data, dict) else None
+  if type(frames) is not int or not 0 < frames <= 10**6:
+    raise UserError(
+      f"{checkpoint}/config.json is damaged: its data.frames is {frames!r}; "
+      "copy it again"
+    )
+  return frames
+
+
 def main(argv=None):
   """The command."""
   args = _arguments(argv)
-  use_compile_cache()
-  generator = load_generator(args.checkpoint)
-  held_out = open_dataset(args.data, "frames")
-  training_frames = read_run(args.checkpoint)["data"]["frames"]
-  metrics = evaluate(args, generator, held_out, training_frames)
+  reads = [args.checkpoint, args.data, args.probe_data]
+  check_folder(args.out, reads=reads)
+  if args.probe is not None:
+    check_folder(args.probe, "--probe", reads)
+  with alone_in(args.out):
+    use_compile_cache()
+    generator = load_generator(args.checkpoint)
+    held_out = open_dataset(args.data, "frames")
+    metrics = evaluate(args, generator, held_out, _window(args.checkpoint))
   for name in ("tokenizer_psnr_db", "lip", "yaw", "pitch", "blink", "emotion"):
     if metrics.get(name) is not None:
       print(f"{name}: {metrics[name]:.3f}")

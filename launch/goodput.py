@@ -4,7 +4,7 @@ Reads WORKDIR/events.jsonl only, so it also works while the run goes on, and
 on any machine.
 """
 
-import argparse
+import os
 import pathlib
 import time
 
@@ -16,9 +16,15 @@ from eartalk_jax.checkpoints.checkpoint_files import (
   checkpoints_of,
   committed_steps,
 )
+from eartalk_jax.errors import UserError
+from eartalk_jax.outputs import check_file
 from eartalk_jax.telemetry.events import read_events
 from eartalk_jax.telemetry.goodput import goodput
 from launch import cli
+from launch.arguments import Parser
+
+# Of a work directory, what a run needs; none of it may be written over.
+_READS = ("config.json", "metrics.jsonl", "checkpoints", "tokenizer")
 
 _EPILOG = """example:
   python -m launch.goodput runs/demo/talker --plot runs/demo/goodput.png
@@ -26,12 +32,7 @@ _EPILOG = """example:
 
 
 def _arguments(argv):
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.goodput",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("goodput", __doc__, _EPILOG)
   parser.add_argument("workdir", help="work directory of a training run")
   parser.add_argument("--json", help="also write the figures to this file")
   parser.add_argument("--plot", help="also draw them, as a PNG file")
@@ -98,11 +99,21 @@ def _print(found, unsaved):
 def main(argv=None):
   """The command."""
   args = _arguments(argv)
+  reads = [*pathlib.Path(args.workdir).glob("events*.jsonl")]
+  reads += [pathlib.Path(args.workdir) / name for name in _READS]
+  if args.json is not None:
+    check_file(args.json, "--json", reads)
+  if args.plot is not None:
+    check_file(args.plot, "--plot", reads, ".png")
+  if (
+    args.json
+    and args.plot
+    and os.path.realpath(args.json) == os.path.realpath(args.plot)
+  ):
+    raise UserError("--json and --plot are one file; give two")
   found = goodput(read_events(args.workdir))
   unsaved = _unsaved(found, args.workdir)
   _print(found, unsaved)
-  for path in filter(None, (args.json, args.plot)):
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
   if args.json:
     files.write_json(args.json, summary(found, unsaved))
   if args.plot:

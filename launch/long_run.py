@@ -1,22 +1,24 @@
 """Streams for minutes and says whether anything drifts."""
 
-import argparse
 import itertools
-import pathlib
 
 import numpy as np
 
 from data_pipelines.shards import open_dataset
 from eartalk_jax import files
 from eartalk_jax.counting import counting
+from eartalk_jax.documents import without_nan
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import long_run, rollouts
-from eartalk_jax.evaluation.held_out import load_clips
+from eartalk_jax.evaluation.held_out import check_fit, load_clips
 from eartalk_jax.evaluation.probe import probe_config
 from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
 from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
+from launch.arguments import Parser, integer, number
 
 _FPS = 25
 
@@ -50,12 +52,7 @@ def measure(generator, clips, probe, args):
 
 
 def _arguments(argv):
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.long_run",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("long_run", __doc__, _EPILOG)
   add = parser.add_argument
   add(
     "--checkpoint",
@@ -68,26 +65,47 @@ def _arguments(argv):
     "--probe-data", required=True, help="frames dataset to train the probe on"
   )
   add("--probe", help="where the probe is kept (default: probe/ in --out)")
-  add("--out", required=True, type=pathlib.Path, metavar="DIR")
-  add("--minutes", type=float, default=10.0, help="to stream (default 10)")
-  add("--bin", type=float, default=0.5, help="minutes of a bin (default 0.5)")
-  add("--streams", type=int, default=4, help="people at a time (default 4)")
+  add("--out", required=True, metavar="DIR")
+  # A bin holds two frames or more, and a day has 1440 minutes.
+  minutes, people = number(0.002, 14_400), integer(2, 10_000)
+  add("--minutes", type=minutes, default=10.0, help="to stream (default 10)")
+  add("--bin", type=minutes, default=0.5, help="minutes of a bin (default 0.5)")
+  add(
+    "--streams",
+    type=people,
+    default=4,
+    help="people at a time, two or more to tell one from another (default 4)",
+  )
   args = parser.parse_args(argv)
-  if args.bin <= 0 or args.minutes < 2 * args.bin:
+  if args.minutes < 2 * args.bin:
     raise UserError(
       f"--minutes {args.minutes} makes less than two bins of {args.bin}"
     )
-  if args.streams < 2:
-    raise UserError("--streams: two or more, to tell one person from another")
   return args
 
 
 def main(argv=None):
   """The command."""
   args = _arguments(argv)
-  use_compile_cache()
+  reads = [*args.checkpoint, args.data, args.probe_data]
+  check_folder(args.out, reads=reads)
+  if args.probe is not None:
+    check_folder(args.probe, "--probe", reads)
+  with alone_in(args.out) as args.out:
+    use_compile_cache()
+    runs = _measure_all(args)
+    alarms = {path: long_run.alarms(curves) for path, curves in runs.items()}
+    _write(args, runs, alarms)
+  _tell(args, runs, alarms)
+  return 1 if alarms[args.checkpoint[0]] else 0
+
+
+def _measure_all(args):
+  """The curves of all checkpoints: {path: curves}."""
   generators = {path: load_generator(path) for path in args.checkpoint}
   held_out = open_dataset(args.data, "frames")
+  for generator in generators.values():
+    check_fit(generator, held_out)
   tracks = list(held_out.manifest["track_sizes"])
   clips = load_clips(held_out.source, tracks, 40, 100, seed=0)
   dataset = open_dataset(args.probe_data, "frames")
@@ -98,13 +116,14 @@ def main(argv=None):
     dataset.source,
     probe_config(dataset.manifest, size),
   )
-  runs = {
+  return {
     path: measure(generator, clips, probe, args)
     for path, generator in generators.items()
   }
-  args.out.mkdir(parents=True, exist_ok=True)
+
+
+def _write(args, runs, alarms):
   long_run.draw(args.out / "long_run.png", runs, args.bin)
-  alarms = {path: long_run.alarms(curves) for path, curves in runs.items()}
   found = {
     path: {
       "bin_minutes": args.bin,
@@ -113,7 +132,10 @@ def main(argv=None):
     }
     for path, curves in runs.items()
   }
-  files.write_json(args.out / "long_run.json", found)
+  files.write_json(args.out / "long_run.json", without_nan(found))
+
+
+def _tell(args, runs, alarms):
   for path, curves in runs.items():
     print(path)
     for name, values_Z in curves.items():
@@ -131,7 +153,6 @@ def main(argv=None):
         f"in minute {index * args.bin:g}: {value:.3f}, outside {least:.3f} to "
         f"{most:.3f}"
       )
-  return 1 if alarms[args.checkpoint[0]] else 0
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 """Writes the report of a run: one HTML file with everything in it."""
 
-import argparse
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
 
 from eartalk_jax import files
+from eartalk_jax.documents import read_json, read_object
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.report import Run, build_report
+from eartalk_jax.evaluation.targets import read_figures
+from eartalk_jax.outputs import check_file
 from eartalk_jax.telemetry.metrics import read_metrics
 from launch import cli
+from launch.arguments import Parser
 
 _PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "grain", "av", "numpy")
 
@@ -23,12 +25,7 @@ _EPILOG = """example:
 
 
 def _arguments(argv):
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.report",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("report", __doc__, _EPILOG)
   add = parser.add_argument
   add("--checkpoint", required=True, help="work directory of launch.train")
   add("--evaluation", required=True, help="DIR of launch.evaluate")
@@ -50,7 +47,7 @@ def gather(args):
   evaluation = pathlib.Path(args.evaluation)
   workdirs = {"tokenizer": args.tokenizer, "talker": args.checkpoint}
   workdirs = {name: path for name, path in workdirs.items() if path}
-  metrics = _read_json(evaluation / "metrics.json", "launch.evaluate")
+  metrics = read_figures(evaluation / "metrics.json")
   images = {
     name: path.read_bytes()
     for name in ("strips", "mouths", "drift")
@@ -72,10 +69,12 @@ def gather(args):
     video=_read_video(args.video),
     video_caption=args.video_caption,
     curves={name: read_metrics(path) for name, path in workdirs.items()},
-    stages=_read_json(args.stages, "launch.demo") if args.stages else [],
+    stages=_read_stages(args.stages) if args.stages else [],
     machine=machine(),
     configs={
-      name: _read_json(pathlib.Path(path) / "config.json", "its training")
+      name: read_object(
+        pathlib.Path(path) / "config.json", remedy="its training writes it"
+      )
       for name, path in workdirs.items()
     },
     places=places,
@@ -99,31 +98,42 @@ def machine():
   return found | versions
 
 
-def _read_json(path, maker):
-  try:
-    return json.loads(pathlib.Path(path).read_text())
-  except (OSError, ValueError) as error:
-    raise UserError(
-      f"{path} cannot be read ({error}); {maker} writes it"
-    ) from None
+def _read_stages(path):
+  """What `launch.demo` wrote of its stages."""
+  stages = read_json(path, "launch.demo writes it")
+  kinds = {"title": str, "seconds": (int, float), "command": str}
+  for stage in stages if isinstance(stages, list) else [None]:
+    if not isinstance(stage, dict) or not all(
+      isinstance(stage.get(key), kind) for key, kind in kinds.items()
+    ):
+      raise UserError(f"{path} holds no stages; launch.demo writes it")
+  return stages
 
 
 def _read_video(path):
   if not path:
     return None
-  try:
-    return pathlib.Path(path).read_bytes()
-  except OSError as error:
-    raise UserError(f"--video {path}: {error.strerror}") from error
+  if not pathlib.Path(path).is_file():
+    raise UserError(f"--video {path}: there is no such file")
+  return pathlib.Path(path).read_bytes()
 
 
 def main(argv=None):
   """The command."""
   args = _arguments(argv)
-  out = pathlib.Path(args.out)
-  out.parent.mkdir(parents=True, exist_ok=True)
-  files.write_text(out, build_report(gather(args)))
-  print(f"report: {out}")
+  check_file(args.out, reads=_reads(args))
+  files.write_text(args.out, build_report(gather(args)))
+  print(f"report: {args.out}")
+
+
+def _reads(args):
+  """The files that a report is made from."""
+  names = ("metrics.json", "strips.png", "mouths.png", "drift.png")
+  reads = [pathlib.Path(args.evaluation) / name for name in names]
+  for workdir in filter(None, (args.checkpoint, args.tokenizer)):
+    for name in ("config.json", "metrics.jsonl"):
+      reads.append(pathlib.Path(workdir) / name)
+  return [*reads, args.video, args.stages]
 
 
 if __name__ == "__main__":

@@ -15,14 +15,14 @@ from absl import flags
 
 from data_pipelines.batches import DataConfig, TalkerBatches
 from data_pipelines.shards import open_dataset
-from eartalk_jax.checkpoints.resumption import claim_workdir
+from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.scaling.flops import training_flops
 from eartalk_jax.telemetry.profiling import parse_steps
-from eartalk_jax.tokenizer import load_tokenizer, save_tokenizer
+from eartalk_jax.tokenizer import load_tokenizer
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.loop import fit
@@ -75,7 +75,7 @@ def train(config, workdir, profile=None):
   check_tokens(config, tokenizer, dataset)
   preflight(config, workdir, [tokenizer.fingerprint, dataset.fingerprint])
   mesh = make_mesh(config.run.mesh)
-  check_batch(config.run.batch_size, mesh)
+  check_batch(config.run.batch_size, mesh, config.run.accumulate)
   check_mesh(config.model, config.data.frames, mesh)
   batches = TalkerBatches(
     dataset,
@@ -91,16 +91,13 @@ def train(config, workdir, profile=None):
     "model": to_dict(config.model),
     "tokenizer": tokenizer.fingerprint,
   }
-  if jax.process_index() == 0:
-    resolved = to_dict(config) | {
-      "categories": dataset.manifest["categories"],
-      "fingerprints": {
-        "tokenizer": tokenizer.fingerprint,
-        "tokens": dataset.fingerprint,
-      },
-    }
-    claim_workdir(workdir, resolved, _FREE)
-    save_tokenizer(f"{workdir}/tokenizer", tokenizer)
+  resolved = to_dict(config) | {
+    "categories": dataset.manifest["categories"],
+    "fingerprints": {
+      "tokenizer": tokenizer.fingerprint,
+      "tokens": dataset.fingerprint,
+    },
+  }
   functions = talker_training.functions(
     config.model, mesh, config.run.optimizer
   )
@@ -111,6 +108,7 @@ def train(config, workdir, profile=None):
     **functions,
     batches=batches,
     workdir=workdir,
+    claim=Claim(resolved, _FREE, tokenizer),
     fingerprint=fingerprint,
     flops_per_step=sum(flops.values()),
     profile=profile,
@@ -133,6 +131,17 @@ def flops_per_step(config):
 def check_tokens(config, tokenizer, dataset):
   """Raises UserError unless tokenizer, tokens and model belong together."""
   tokens = config.data.tokens
+  match dataset.manifest:
+    case {
+      "tokenizer_fingerprint": str(),
+      "latent_shape": list(),
+      "mel_bins": int(),
+    }:
+      pass
+    case _:
+      raise UserError(
+        f"{tokens}/manifest.json is damaged; run launch.tokenize again"
+      )
   if dataset.manifest["tokenizer_fingerprint"] != tokenizer.fingerprint:
     raise UserError(
       f"{tokens} was made with another tokenizer than {config.tokenizer}; "

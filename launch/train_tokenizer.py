@@ -11,13 +11,12 @@ same command to continue.
 
 import dataclasses
 
-import jax
 import numpy as np
 from absl import flags
 
 from data_pipelines.pictures import PictureBatches, PictureConfig
 from data_pipelines.shards import open_dataset
-from eartalk_jax.checkpoints.resumption import claim_workdir
+from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.config import check_range, from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.scores import psnr
@@ -25,8 +24,10 @@ from eartalk_jax.models.autoencoder import TokenizerConfig
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.run_config import FREE, RunConfig
+from eartalk_jax.training.sharding import check_batch, local_rows, make_mesh
 from eartalk_jax.training.tokenizer_training import (
   ObjectiveConfig,
+  take,
   train_tokenizer,
 )
 from launch import configured
@@ -76,31 +77,30 @@ def train(config, workdir):
   dataset = _open(config.data.frames, config.model.size)
   held_out = config.data.held_out
   held_out = _open(held_out, config.model.size) if held_out else None
-  batches = PictureBatches(
-    dataset,
-    config.data,
-    config.run.batch_size,
-    config.run.seed,
-    jax.process_index(),
-    jax.process_count(),
-  )
-  preflight(config, workdir, batches.fingerprint)
-  if jax.process_index() == 0:
-    claim_workdir(workdir, to_dict(config), _FREE)
-  tokenizer = train_tokenizer(
+  size, seed = config.run.batch_size, config.run.seed
+  whole = PictureBatches(dataset, config.data, size, seed)
+  preflight(config, workdir, whole.fingerprint)
+  mesh = make_mesh(config.run.mesh)
+  check_batch(size, mesh, config.run.accumulate)
+  rows = local_rows(size, mesh)
+
+  def judge(tokenizer):
+    print(f"{workdir}/tokenizer: {tokenizer.fingerprint[:12]}", flush=True)
+    if held_out is not None:
+      decibels = held_out_psnr(tokenizer, held_out)
+      print(f"held-out PSNR: {decibels:.2f} dB ({held_out.directory})")
+
+  train_tokenizer(
     config.model,
     config.objective,
     config.run,
-    batches,
-    config.statistics_pictures,
+    PictureBatches(dataset, config.data, size, seed, rows),
+    take(whole, config.statistics_pictures),
     workdir,
+    claim=Claim(to_dict(config), _FREE),
+    mesh=mesh,
+    judge=judge,
   )
-  if tokenizer is None:
-    return
-  print(f"{workdir}/tokenizer: {tokenizer.fingerprint[:12]}", flush=True)
-  if held_out is not None:
-    decibels = held_out_psnr(tokenizer, held_out)
-    print(f"held-out PSNR: {decibels:.2f} dB ({held_out.directory})")
 
 
 def held_out_psnr(tokenizer, dataset):

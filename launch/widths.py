@@ -1,10 +1,12 @@
 """What commands that compare models of several widths ask for."""
 
 import pathlib
+import re
 
 from absl import flags
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.outputs import check_folder
 from launch.out_flag import OUT
 
 _WIDTHS = flags.DEFINE_list(
@@ -19,8 +21,10 @@ def widths():
 
 def parse_widths(words):
   """Ascending integers; raises UserError otherwise."""
-  if not all(word.strip().isdigit() for word in words):
-    raise UserError(f"--widths {','.join(words)} are not whole numbers")
+  if not all(re.fullmatch(r"\s*[0-9]{1,6}\s*", word) for word in words):
+    raise UserError(
+      f"--widths {','.join(words)} are not whole numbers below a million"
+    )
   found = [int(word) for word in words]
   if len(found) < 2 or sorted(set(found)) != found:
     raise UserError("--widths needs at least two widths, the smallest first")
@@ -28,9 +32,13 @@ def parse_widths(words):
 
 
 def out():
-  """The folder, made if it is not there; raises UserError if none is said."""
+  """The folder to write to; raises UserError if none is said, or it cannot be.
+
+  It is made if it is not there.
+  """
   if OUT.value is None:
     raise UserError("--out is needed; see --help")
+  check_folder(OUT.value)
   folder = pathlib.Path(OUT.value)
   folder.mkdir(parents=True, exist_ok=True)
   return folder

@@ -26,6 +26,7 @@ CONTROLS = tuple(
   )
 )
 MANIFEST = {
+  "config": {"size": SIZE},
   "track_sizes": {"mouth": 3, "pose": 3, "emotion": 1},
   "categories": {"emotion": ["neutral", "happy", "sad"]},
 }

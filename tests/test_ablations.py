@@ -67,6 +67,13 @@ def test_an_unknown_variant_is_named(tmp_path):
     ablate.main(["--demo", str(tmp_path), "--out", str(tmp_path / "out")])
 
 
+def test_a_page_of_failed_runs_alone_has_no_picture(tmp_path):
+  rows = [{"variant": "full", "seed": 0, "failed": "status 2"}]
+  ablations.write_page(tmp_path, {"full": "nothing"}, rows)
+  assert "failed: status 2" in (tmp_path / "ablations.md").read_text()
+  assert not (tmp_path / "ablations.png").exists()
+
+
 def _script(tmp_path, monkeypatch, body):
   """Makes the cells' commands run `body` instead of training."""
   monkeypatch.setattr(

@@ -17,7 +17,8 @@ from slow_run import config
 from tiny import Batches, init_params, run_config, train
 
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
-from eartalk_jax.checkpoints.resumption import claim_workdir
+from eartalk_jax.checkpoints.claim import Claim
+from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.telemetry.metrics import read_metrics
 from eartalk_jax.training.optimizer import OptimizerConfig
@@ -133,12 +134,16 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_serves(tmp_path):
 
 
 def test_a_config_may_change_until_there_is_a_checkpoint(tmp_path):
-  claim_workdir(tmp_path, {"model": {"width": 1}, "place": "a"})
-  claim_workdir(tmp_path, {"model": {"width": 2}, "place": "a"})
-  train(tmp_path, run_config(steps=2))
-  claim_workdir(tmp_path, {"model": {"width": 2}, "place": "b"}, ["place"])
+  for width in (1, 2):
+    claim = Claim({"model": {"width": width}, "place": "a"})
+    claim.check(tmp_path)
+    claim.write(tmp_path)
+  train(tmp_path, run_config(steps=2), claim=claim)
+  claim = Claim({"model": {"width": 2}, "place": "b"}, ("place",))
+  train(tmp_path, run_config(steps=2), claim=claim)
+  assert read_json(tmp_path / "config.json")["place"] == "b"
   with pytest.raises(UserError, match="model.width was 2 and is now 3"):
-    claim_workdir(tmp_path, {"model": {"width": 3}, "place": "b"})
+    Claim({"model": {"width": 3}, "place": "b"}).check(tmp_path)
 
 
 def test_saving_leaves_no_threads(tmp_path):

@@ -113,10 +113,13 @@ def test_what_does_not_fit_ends_with_status_1_and_a_knob():
     ("v5e:32x32", 1),
     ("h100:8x8", 2),
     ("v5e:2x2", 0),
+    ("h100:" + "9" * 5000 + "x8", 1),
+    ("h100:99999x99999", 1),
+    ("h100:²x8", 1),
   ],
 )
 def test_machines_that_nobody_makes_are_an_error(name, slices):
-  with pytest.raises(UserError, match="known are v5e|NODESxGPUS|up to 256"):
+  with pytest.raises(UserError, match="known are v5e|NODESxGPUS|up to [12]"):
     topology(name, slices)
 
 

@@ -1,5 +1,8 @@
 import io
+import threading
 import time
+
+import pytest
 
 from eartalk_jax import counting as module
 
@@ -22,3 +25,20 @@ def test_silent_work_is_still_seen_without_a_terminal(monkeypatch):
   assert len(lines) > 3
   assert lines[0] == "compile: 0/1 steps, 0:00:00"
   assert lines[-1] == "compile: 1/1 steps, 0:00:00"
+
+
+def test_a_heartbeat_that_cannot_be_printed_is_for_the_main_thread(monkeypatch):
+  class Closed(io.StringIO):
+    def write(self, text):
+      raise BrokenPipeError
+
+  def work():
+    with module.counting("compile", 1, "steps", Closed()):
+      time.sleep(0.1)
+
+  failed = []
+  monkeypatch.setattr(threading, "excepthook", failed.append)
+  monkeypatch.setattr(module, "SILENCE_S", 0.02)
+  with pytest.raises(BrokenPipeError):
+    work()
+  assert not failed

@@ -87,13 +87,26 @@ def test_probe_data_is_what_the_talker_was_trained_on(tmp_path):
 
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path):
-  words = ["--checkpoint", str(tmp_path), "--data", "d", "--out", "o"]
+  words = ["--checkpoint", str(tmp_path), "--data", "d"]
   with pytest.raises(UserError, match="not the work directory of a run"):
-    evaluate.main(words)
+    evaluate.main([*words, "--out", str(tmp_path / "out")])
+  assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("data", [None, 3, {}, {"frames": "8"}, {"frames": -1}])
+def test_a_run_that_does_not_say_its_window_is_named(tmp_path, data):
+  config = {"model": {}, "categories": {}, "data": data}
+  (tmp_path / "config.json").write_text(json.dumps(config))
+  with pytest.raises(UserError, match=r"config.json is damaged: .*frames"):
+    evaluate._window(tmp_path)
+  args = arguments(tmp_path)
+  args.checkpoint, args.probe_data = str(tmp_path), None
+  with pytest.raises(UserError, match="--probe-data"):
+    evaluate._probe_data(args)
 
 
 def test_too_few_clips_are_refused():
-  with pytest.raises(UserError, match="--clips must be"):
+  with pytest.raises(UserError, match="--clips.*from 2"):
     evaluate._arguments(
       ["--checkpoint", "c", "--data", "d", "--out", "o", "--clips", "1"]
     )

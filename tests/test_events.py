@@ -10,6 +10,7 @@ import time
 import pytest
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.processes.missed import tell_missed
 from eartalk_jax.telemetry import events
 from eartalk_jax.telemetry.events import EventLog, read_events
 
@@ -60,6 +61,43 @@ def test_a_torn_last_line_is_left_out_and_then_cut_off(tmp_path):
   path.write_bytes(b'{"ti\n' + path.read_bytes())
   with pytest.raises(UserError, match="line 1 is damaged"):
     read_events(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "line",
+  ["[1]", "5", "{}", "[" * 9999, '{"time": NaN, "process": 0, "kind": "x"}']
+  + ['{"time": "1", "process": 0, "kind": "x"}', '{"time": 1, "kind": "x"}']
+  + ['{"time": 1, "process": 0, "kind": 5}']
+  + ['{"time": 1, "process": 0, "kind": "start"}']
+  + ['{"time": 1, "process": 0, "kind": "x", "attempt": []}']
+  + ['{"time": 1, "process": 0, "kind": "begin", "phase": ["x"]}']
+  + ['{"time": 1, "process": 0, "kind": "alive", "step": "9"}'],
+)
+def test_a_line_that_is_no_event_is_named(tmp_path, line):
+  (tmp_path / "events.jsonl").write_text(line + "\n")
+  with pytest.raises(UserError, match="line 1 is damaged.*delete that line"):
+    read_events(tmp_path)
+  # A run does not ask; it goes on.
+  signal = '{"kind": "signal", "step": []}\n'
+  begun = '{"kind": "start"}\n'
+  path = tmp_path / "events.jsonl"
+  path.write_text(f"{line}\n{signal}{begun}")
+  tell_missed(tmp_path, None)
+
+
+def test_what_is_said_after_the_end_is_of_that_attempt(tmp_path):
+  with EventLog(tmp_path, process=0) as log:
+    pass
+  with EventLog(tmp_path, process=0):
+    log.write("served")
+  lines = [(e["kind"], e["attempt"]) for e in read_events(tmp_path)]
+  assert lines == [
+    ("start", 1),
+    ("stop", 1),
+    ("start", 2),
+    ("served", 1),
+    ("stop", 2),
+  ]
 
 
 def test_a_full_disk_is_an_error_and_leaves_no_half_line(tmp_path):

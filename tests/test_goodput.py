@@ -123,6 +123,30 @@ def test_the_first_of_many_kills_loses_what_the_lowest_restart_did_again():
   assert found.buckets["wasted"] == pytest.approx(5 + 10)
 
 
+def test_a_start_that_was_refused_meanwhile_takes_nothing_from_the_run():
+  first = [
+    start(0),
+    begin(1, "step", **told(0)),
+    event(11, "alive", **told(10)),
+    end(21, "step", **told(20)),
+    event(22, "stop", how="finished", **told(20)),
+  ]
+  second = [start(12), event(13.5, "stop", how="error", error="UserError")]
+  first = [line | {"attempt": 1} for line in first]
+  second = [line | {"attempt": 2} for line in second]
+
+  def together(first):
+    return goodput(sorted(first + second, key=lambda line: line["time"]))
+
+  found, alone = together(first), goodput(first)
+  assert found.buckets == pytest.approx(alone.buckets)
+  assert found.attempts[0] == alone.attempts[0]
+  assert found.attempts[1].begin == found.attempts[1].end
+  running = [*first[:3], event(16, "alive", **told(15), attempt=1)]
+  assert together(running).attempts[0].how == "running"
+  assert together(first[:3]).attempts[0].how == "killed"
+
+
 PHASES = st.sampled_from(["initialise", "step", "checkpoint", "eval", "odd"])
 LINES = st.lists(
   st.tuples(

@@ -19,6 +19,17 @@ def test_the_second_is_refused_while_the_first_works(tmp_path):
     pass
 
 
+def test_a_folder_in_which_nothing_was_made_does_not_stay(tmp_path):
+  with pytest.raises(KeyError), alone_in(tmp_path / "new"):
+    raise KeyError("the input is not there")
+  (tmp_path / "old").mkdir()
+  for name in ("old", "full"):
+    with alone_in(tmp_path / name) as folder:
+      if name == "full":
+        (folder / "made").touch()
+  assert sorted(path.name for path in tmp_path.iterdir()) == ["full", "old"]
+
+
 def _die_inside(folder, inside):
   with alone_in(folder):
     inside.set()

@@ -2,6 +2,9 @@
 
 import json
 
+import pytest
+
+from eartalk_jax.errors import UserError
 from eartalk_jax.telemetry.metrics import MetricWriter, read_metrics
 
 
@@ -35,3 +38,13 @@ def test_what_is_not_finite_is_null_and_the_file_stays_json(tmp_path):
   fail = AssertionError
   parsed = json.loads(line, parse_constant=lambda name: fail(name))
   assert parsed == {"step": 1, "loss": None, "norm": None, "lr": 0.1}
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", '{"loss": 1}', '{"step": NaN}'])
+def test_a_damaged_line_is_named(tmp_path, line):
+  (tmp_path / "metrics.jsonl").write_text(f'{{"step": 1}}\n{line}\n')
+  message = "metrics.jsonl: line 2 is damaged.*delete that line"
+  with pytest.raises(UserError, match=message):
+    read_metrics(tmp_path)
+  with pytest.raises(UserError, match=message):
+    MetricWriter(tmp_path, 1)

@@ -1,15 +1,21 @@
-"""python -m launch.train as several processes, on the tiny talker."""
+"""The trainings as several processes, on the tiny talker and tokenizer."""
 
 import math
 
+import jax
+import numpy as np
 import pytest
+from frames import write_frames
 from test_multihost import finish, free_port, start
 from test_train import tiny_config
+from test_train_tokenizer import tiny_config as tiny_tokenizer
 from tokens import write_tokenizer, write_tokens
 
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import to_dict
 from eartalk_jax.telemetry.metrics import read_metrics
+from eartalk_jax.tokenizer import load_tokenizer
+from launch.train_tokenizer import train as train_tokenizer
 
 CONFIG = """
 import ml_collections
@@ -29,18 +35,20 @@ def root(tmp_path_factory):
   c.model.controls = []
   c.model.window, c.data.frames = 2, 3
   c.run.optimizer.matrices = "adam"
-  (root / "config.py").write_text(CONFIG.format(config=to_dict(c)))
+  (root / "train.py").write_text(CONFIG.format(config=to_dict(c)))
   return root
 
 
-def launch(root, workdir, processes, come, more=lambda process: ()):
-  """Runs the command as the processes that come; [(exit status, output)]."""
+def launch(
+  root, workdir, processes, come, more=lambda process: (), what="train"
+):
+  """Runs a command as the processes that come; [(exit status, output)]."""
   port = free_port()
   commands = [
     [
       "-m",
-      "launch.train",
-      f"--config={root}/config.py",
+      f"launch.{what}",
+      f"--config={root}/{what}.py",
       f"--workdir={workdir}",
       f"--coordinator=localhost:{port}",
       f"--processes={processes}",
@@ -94,3 +102,28 @@ def test_another_configuration_is_named_and_nothing_is_written(root, tmp_path):
     assert "process 1 (" in output and "has config " in output
     assert "Traceback" not in output
   assert not workdir.exists()
+
+
+def test_two_processes_make_the_tokenizer_of_one(root, tmp_path):
+  write_frames(tmp_path / "frames", [[5] * 6])
+  write_frames(tmp_path / "held_out", [[5] * 2])
+  c = tiny_tokenizer(tmp_path, steps=3)
+  c.run.update(log_every=1, diagnose_every=3, save_every=3)
+  c.statistics_pictures = 40
+  (root / "train_tokenizer.py").write_text(CONFIG.format(config=to_dict(c)))
+  two, one = tmp_path / "two", tmp_path / "one"
+  ended = launch(root, two, 2, [0, 1], what="train_tokenizer")
+  assert [status for status, _ in ended] == [0, 0], ended
+  said = ["held-out PSNR" in output for _, output in ended]
+  assert said == [True, False], ended
+  train_tokenizer(c, one)
+  for a, b in zip(read_metrics(two), read_metrics(one), strict=True):
+    np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
+  made, expected = (load_tokenizer(x / "tokenizer") for x in (two, one))
+  np.testing.assert_allclose(made.mean_C, expected.mean_C, atol=1e-5)
+  np.testing.assert_allclose(made.std, expected.std, rtol=1e-4)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, atol=1e-4),
+    made.params,
+    expected.params,
+  )

@@ -12,6 +12,7 @@ import talkers
 from tiny import run_config
 
 from eartalk_jax.aot import hlo
+from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.errors import UserError
 from eartalk_jax.models import positions, sfa
 from eartalk_jax.models.talker import Talker
@@ -130,6 +131,7 @@ def _losses(workdir, mesh):
     rules=TALKER_RULES,
     batches=_Clips(),
     workdir=workdir,
+    claim=Claim({}),
     fingerprint={},
     mesh=mesh,
   )

@@ -64,7 +64,9 @@ def test_tracks_that_a_clip_does_not_have_teach_nothing():
 
 def test_data_without_truth_cannot_train_a_probe():
   with pytest.raises(UserError, match="--probe-data"):
-    probe_config({"track_sizes": {}, "categories": {}}, 64)
+    probe_config(MANIFEST | {"track_sizes": {}, "categories": {}}, SIZE)
+  with pytest.raises(UserError, match=f"pictures of {SIZE} pixels .* but 99"):
+    probe_config(MANIFEST, 99)
 
 
 def test_a_kept_probe_is_used_until_data_or_config_change(

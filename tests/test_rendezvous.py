@@ -1,15 +1,21 @@
 """Who is missing, twice there or odd is named, on all that are there."""
 
 import concurrent.futures
+import contextlib
+import errno
+import json
+import math
 import socket
-import threading
+import time
 
 import pytest
+from absl.testing import flagsaver
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.processes import rendezvous
+from eartalk_jax.processes import guests, rendezvous
 from eartalk_jax.processes.distributed import find_membership
 from eartalk_jax.processes.rendezvous import meet
+from launch import cli, configured
 
 SAME = {"jax": "1.0"}
 
@@ -76,44 +82,185 @@ def test_a_port_in_use_is_an_error_that_names_it():
       meet(f"localhost:{port}", 0, 2, SAME, 1)
 
 
-def test_strangers_on_the_port_disturb_nobody():
+@contextlib.contextmanager
+def process_0(processes=2, timeout=20):
+  """Yields its port and its Future, while it waits for the others."""
   port = free_port()
-  with concurrent.futures.ThreadPoolExecutor(2) as pool:
-    first = pool.submit(meet, f"localhost:{port}", 0, 2, SAME, 20)
-    for text in (b"GET / HTTP/1.1\r\n\r\n\n", b"[1]\n", b'{"process": "x"}\n'):
-      while True:
-        try:
-          stranger = socket.create_connection(("localhost", port))
-          break
-        except ConnectionRefusedError:
-          continue
-      with stranger:
-        stranger.sendall(text)
-    pool.submit(meet, f"localhost:{port}", 1, 2, SAME, 20).result()
+  with concurrent.futures.ThreadPoolExecutor(1) as pool:
+    yield (
+      port,
+      pool.submit(meet, f"localhost:{port}", 0, processes, SAME, timeout),
+    )
+
+
+def stranger(port, said=b""):
+  while True:
+    try:
+      connection = socket.create_connection(("localhost", port))
+      break
+    except ConnectionRefusedError:
+      time.sleep(0.01)
+  with contextlib.suppress(ConnectionError):  # it has heard enough
+    connection.sendall(said)
+  return connection
+
+
+def line(process=1, host="h", facts=SAME, **more):
+  told = {"process": process, "host": host, "facts": facts} | more
+  return json.dumps(told).encode() + b"\n"
+
+
+ODD = {
+  "a browser": b"GET / HTTP/1.1\r\n\r\n\n",
+  "a list": b"[1]\n",
+  "nested": b"[" * 60_000 + b"\n",
+  "no UTF-8": bytes(range(256)),
+  "no end": b"x" * (1 << 18),
+  "a word": line("x"),
+  "true": line(True),
+  "not a number": line(math.nan),
+  "negative": line(-1),
+  "process 0": line(0),
+  "one too many": line(2),
+  "huge": b'{"process": 1%s, "host": "h", "facts": {}}\n' % (b"0" * 5000),
+  "a long host": line(host="h" * 1000),
+  "two lines": line(host="error: all is lost\nh"),
+  "deep facts": line(facts={"jax": ["1.0"]}),
+  "many facts": line(facts={str(n): "" for n in range(1000)}),
+  "nothing": b"",
+  "half": b'{"process": ',
+}
+
+
+def test_who_is_no_process_keeps_nobody_waiting(capsys):
+  with process_0() as (port, first), contextlib.ExitStack() as stack:
+    for said in ODD.values():
+      stack.enter_context(stranger(port, said))
+    began = time.monotonic()
+    meet(f"localhost:{port}", 1, 2, SAME, 20)
+    first.result()
+    assert time.monotonic() - began < guests.LINE_SECONDS / 2
+  told = capsys.readouterr().out.splitlines()
+  assert 0 < len(told) < len(ODD) and all("ignored" in line for line in told)
+
+
+def test_a_slow_stranger_holds_up_no_verdict():
+  with process_0(timeout=1) as (port, first), stranger(port) as slow:
+    began = time.monotonic()
+    while not first.done() and time.monotonic() - began < 10:
+      with contextlib.suppress(ConnectionError):
+        slow.sendall(b"x")
+      time.sleep(0.1)
+    with pytest.raises(UserError, match="process 1 of 2 did not come"):
+      first.result()
+    assert time.monotonic() - began < 3
+
+
+def test_of_many_strangers_the_first_are_let_go(monkeypatch):
+  monkeypatch.setattr(guests, "_STRANGERS", 3)
+  with process_0() as (port, first), contextlib.ExitStack() as stack:
+    many = [stack.enter_context(stranger(port)) for _ in range(8)]
+    many[0].settimeout(20)
+    assert many[0].recv(1) == b""
+    meet(f"localhost:{port}", 1, 2, SAME, 20)
     first.result()
 
 
-def test_one_that_came_and_went_is_missing(monkeypatch):
-  port, gone = free_port(), threading.Event()
-  read_line = rendezvous._read_line
+def test_a_number_beyond_is_told_so_and_the_others_go_on():
+  with process_0() as (port, first):
+    with pytest.raises(UserError, match="with --processes 2: .* no process 5"):
+      meet(f"localhost:{port}", 5, 8, SAME, 20)
+    meet(f"localhost:{port}", 1, 2, SAME, 20)
+    first.result()
 
-  def late(connection):
-    assert gone.wait(30)
-    return read_line(connection)
 
-  monkeypatch.setattr(rendezvous, "_read_line", late)
-  with concurrent.futures.ThreadPoolExecutor(1) as pool:
-    first = pool.submit(meet, f"localhost:{port}", 0, 2, SAME, 2)
-    while True:
-      try:
-        with socket.create_connection(("localhost", port)) as guest:
-          guest.sendall(b'{"process": 1, "host": "h", "facts": {}}\n')
-        break
-      except ConnectionRefusedError:
-        continue
-    gone.set()
+def test_no_more_open_files_are_an_error():
+  class Full(socket.socket):
+    def accept(self):
+      raise OSError(errno.EMFILE, "Too many open files")
+
+  with Full() as server:
+    server.bind(("localhost", 0))
+    server.listen()
+    with (
+      socket.create_connection(server.getsockname()),
+      guests.Guests(server, {}, 2) as all_of_them,
+      pytest.raises(UserError, match="all 2 processes .*ulimit"),
+    ):
+      all_of_them.wait(20)
+
+
+def test_one_that_came_and_went_is_missing():
+  with process_0(timeout=1) as (port, first):
+    stranger(port, line()).close()
     with pytest.raises(UserError, match="process 1 of 2 did not come"):
       first.result()
+
+
+def test_one_that_was_started_again_is_there_once():
+  with process_0(processes=3) as (port, first), stranger(port, line(2)):
+    stranger(port, line()).close()
+    # Which ends without the second, or with it: there is one process 1.
+    again = {"processes": "3"} | SAME
+    with stranger(port, line(facts=again)) as second:
+      second.settimeout(20)
+      assert b"there a second time" not in second.recv(4096)
+    with pytest.raises(UserError, match="process 2 .h. has processes absent"):
+      first.result()
+
+
+@pytest.mark.parametrize(
+  "said, message",
+  [
+    (b"[" * 60_000 + b"\n", "another program"),
+    (b'{"error": 5}\n', "another program"),
+    (b"x" * (1 << 18), "another program"),
+    (b'{"error": "one\\ntwo"}\n', "^one two$"),
+    (b"", "did not say within 0.2 s"),
+  ],
+  ids=["nested", "number", "endless", "lines", "nothing"],
+)
+def test_what_is_no_process_0_is_an_error_in_time(monkeypatch, said, message):
+  monkeypatch.setattr(rendezvous, "LINE_SECONDS", 0.2)
+  with (
+    socket.create_server(("localhost", 0)) as server,
+    concurrent.futures.ThreadPoolExecutor(1) as pool,
+  ):
+    port = server.getsockname()[1]
+    other = pool.submit(meet, f"localhost:{port}", 1, 2, SAME, 0.2)
+    connection, _ = server.accept()
+    with connection:
+      connection.settimeout(5)
+      with contextlib.suppress(OSError):
+        connection.sendall(said)
+      while not said and not other.done():  # a byte at a time, for ever
+        with contextlib.suppress(OSError):
+          connection.sendall(b"x")
+        time.sleep(0.05)
+      with pytest.raises(UserError, match=message) as raised:
+        other.result(20)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_connection_to_itself_is_nobody(monkeypatch):
+  def to_itself(address, timeout):
+    connection = socket.socket()
+    connection.bind(("127.0.0.1", free_port()))
+    connection.connect(connection.getsockname())
+    return connection
+
+  monkeypatch.setattr(socket, "create_connection", to_itself)
+  (said,) = meeting(2, [1], timeout=0.3)
+  assert "cannot reach process 0" in said
+
+
+def test_a_name_that_nobody_knows_is_an_error(monkeypatch):
+  def unknown(*unused, **also_unused):
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+  monkeypatch.setattr(socket, "getaddrinfo", unknown)
+  with pytest.raises(UserError, match="nowhere:1 in 0.2 s .Name or service"):
+    meet("nowhere:1", 1, 2, SAME, 0.2)
 
 
 def member(*given, distributed=None):
@@ -163,11 +310,48 @@ def test_a_cluster_says_who_is_who(monkeypatch):
     (("here:1", 2, 2), "--process 2 of --processes 2: count from 0 to 1"),
     (("here", 2, 1), "write HOST:PORT"),
     (("here:0", 2, 1), "write HOST:PORT"),
+    (("here:99999", 2, 1), "write HOST:PORT"),
+    (("here:abc", 2, 1), "write HOST:PORT"),
+    (("here:" + "1" * 5000, 2, 1), "write HOST:PORT"),
+    (("h" * 70 + ":1", 2, 1), "write HOST:PORT"),
+    (("a..b:1", 2, 1), "write HOST:PORT"),
+    (("http://here:1", 2, 1), "write HOST:PORT"),
+    (("here:1", 10**30, 1), "give 1 to 65536"),
+    (("here:1", 2, 10**30), "count from 0 to 1"),
+    (("here:1", 2, -1), "count from 0 to 1"),
   ],
 )
 def test_flags_that_do_not_make_sense_are_refused(given, message):
   with pytest.raises(UserError, match=message):
     member(*given)
+
+
+@pytest.mark.parametrize("seconds", [math.nan, math.inf, -1.0])
+def test_a_time_that_is_none_is_refused(seconds):
+  with pytest.raises(UserError, match="join_timeout"):
+    find_membership("here:1", 2, 1, None, seconds)
+
+
+@pytest.mark.parametrize(
+  "given",
+  [{"processes": 2}, {"process": 0}, {"coordinator": "a:1"}]
+  + [{"distributed": True}],
+  ids=str,
+)
+def test_a_command_of_one_process_is_not_one_of_several(given, monkeypatch):
+  called = []
+  monkeypatch.setattr(cli, "run", lambda main: main())
+  monkeypatch.setattr(
+    configured.app, "run", lambda call, **_: call(["command"])
+  )
+  with (
+    flagsaver.flagsaver(**given),
+    pytest.raises(
+      UserError, match=f"--{[*given][0]}: this command is one proc"
+    ),
+  ):
+    configured.run(lambda *args: called.append(args), alone=True)
+  assert not called
 
 
 def test_no_cluster_to_ask_is_an_error(monkeypatch):

@@ -11,7 +11,8 @@ import pytest
 from autoencoders import CONFIG, random_params
 
 from configs import tokenizer as real_config
-from eartalk_jax.config import from_config
+from eartalk_jax import files
+from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 from eartalk_jax.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
@@ -154,7 +155,7 @@ def test_a_damaged_tokenizer_is_refused(tmp_path, tokenizer, name, damage):
     place = -3 if name.startswith("weights") else content.index(b"finger") + 20
     content[place] ^= 1
     path.write_bytes(content)
-  with pytest.raises(UserError, match=r"damaged|no tokenizer"):
+  with pytest.raises(UserError, match=r"damaged|no tokenizer|not a JSON"):
     load_tokenizer(tmp_path)
 
 
@@ -164,6 +165,94 @@ def test_a_tokenizer_of_another_version_is_refused(tmp_path, tokenizer):
   path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
   with pytest.raises(UserError, match="version 99"):
     load_tokenizer(tmp_path)
+
+
+def described(tokenizer, **changes):
+  """What tokenizer.json says of another configuration, with its hash."""
+  config = dataclasses.replace(tokenizer.config)
+  for name, value in changes.items():
+    object.__setattr__(config, name, value)  # as none may be made
+  changed = dataclasses.replace(tokenizer, config=config)
+  return {"config": to_dict(config), "fingerprint": changed.fingerprint}
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"size": 8 * 10**9},
+    {"size": 0},
+    {"patch": 0},
+    {"patch": -8},
+    {"channels": 10**18},
+    {"width": 8 * 10**12, "heads": 1},
+    {"heads": 0},
+    {"encoder_depth": 10**9},
+    {"decoder_depth": -1},
+    {"decoder_depth": 10**400},
+    {"dtype": "complex"},
+    {"dtype": 5},
+    {"channels": True},
+    {"size": [16]},
+  ],
+  ids=str,
+)
+def test_an_absurd_configuration_is_a_line(tmp_path, tokenizer, changes):
+  save_tokenizer(tmp_path, tokenizer)
+  path = tmp_path / "tokenizer.json"
+  saved = json.loads(path.read_text())
+  path.write_text(json.dumps(saved | described(tokenizer, **changes)))
+  with pytest.raises(UserError, match="tokenizer.*(damaged|not a JSON)"):
+    load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize(
+  "text",
+  ["", "[]", "5", "{}", "[" * 9999, '{"version": NaN}', '{"version": 3}']
+  + ['{"version": 3, "config": [], "fingerprint": ""}']
+  + ['{"version": 3, "config": {"size": 16}, "fingerprint": "x"}']
+  + ['{"version": 3, "config": {"sise": 16}, "fingerprint": "x"}'],
+)
+def test_a_description_that_is_rubbish_is_a_line(tmp_path, tokenizer, text):
+  save_tokenizer(tmp_path, tokenizer)
+  (tmp_path / "tokenizer.json").write_text(text)
+  with pytest.raises(UserError, match="tokenizer.json.*train it again"):
+    load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("std", [0, -1, np.nan, np.inf])
+def test_a_deviation_that_is_none_is_refused(tmp_path, tokenizer, std):
+  odd = dataclasses.replace(tokenizer, std=np.float32(std))
+  save_tokenizer(tmp_path, odd)
+  with pytest.raises(UserError, match="damaged"):
+    load_tokenizer(tmp_path)
+
+
+def test_the_same_tokenizer_is_not_written_again(tmp_path, tokenizer):
+  def written():
+    return {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+
+  save_tokenizer(tmp_path, tokenizer)
+  before = written()
+  save_tokenizer(tmp_path, tokenizer)
+  assert written() == before
+
+
+def test_one_that_is_half_replaced_is_none(tmp_path, tokenizer, monkeypatch):
+  class Killed(Exception):
+    pass
+
+  def die(path, value):
+    raise Killed
+
+  save_tokenizer(tmp_path, tokenizer)
+  other = dataclasses.replace(tokenizer, std=np.float32(2))
+  with monkeypatch.context() as patch, pytest.raises(Killed):
+    patch.setattr(files, "write_json", die)
+    save_tokenizer(tmp_path, other)
+  with pytest.raises(UserError, match="there is no tokenizer in"):
+    load_tokenizer(tmp_path)
+  save_tokenizer(tmp_path, other)
+  assert load_tokenizer(tmp_path).fingerprint == other.fingerprint
 
 
 @pytest.mark.parametrize("size", [256, 512])

@@ -9,6 +9,7 @@ import sys
 
 import jax
 import pytest
+from test_claim import content
 from tokens import (
   BINS,
   CATEGORIES,
@@ -19,12 +20,14 @@ from tokens import (
 
 from benchmarks.train_step import random_batch
 from configs import base
+from data_pipelines.batches import TalkerBatches
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
 from eartalk_jax.scaling import traced
+from eartalk_jax.telemetry import events
 from eartalk_jax.telemetry.metrics import read_metrics
 from eartalk_jax.tokenizer import load_tokenizer
 from eartalk_jax.training import objective
@@ -64,9 +67,41 @@ def refused(config, workdir, message):
   assert not pathlib.Path(workdir).exists(), "nothing half-written"
 
 
-def test_a_run_leaves_all_that_inference_needs(root, tmp_path):
-  config = tiny_config(root)
-  train(config, tmp_path)
+def meanwhile(monkeypatch, act):
+  """Does something at a run's second batch: all is compiled, nothing saved."""
+  iterate = TalkerBatches.iterate
+
+  def acting(self, step):
+    for number, batch in enumerate(iterate(self, step)):
+      if number == 1:
+        act()
+      yield batch
+
+  monkeypatch.setattr(TalkerBatches, "iterate", acting)
+
+
+def train_and_refuse_another(config, other, workdir, monkeypatch):
+  """Trains; meanwhile another start changes nothing of what it has kept."""
+  kept = []
+
+  def start_other():
+    before = content(workdir)
+    with pytest.raises(UserError, match="another process trains in"):
+      train(other, workdir)
+    assert content(workdir) == before
+    kept.extend(before)
+
+  monkeypatch.setattr(events, "BEAT", 1e6)
+  with monkeypatch.context() as patch:
+    meanwhile(patch, start_other)
+    train(config, workdir)
+  assert {"config.json", "tokenizer/tokenizer.json"} <= set(kept)
+
+
+def test_a_run_leaves_all_that_inference_needs(root, tmp_path, monkeypatch):
+  config, other = tiny_config(root), tiny_config(root)
+  other.model.window = 2
+  train_and_refuse_another(config, other, tmp_path, monkeypatch)
   saved = json.loads((tmp_path / "config.json").read_text())
   model = Talker(from_config(TalkerConfig, saved["model"]))
   shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
@@ -129,6 +164,13 @@ def test_what_does_not_belong_together_is_refused(root, tmp_path):
   config = tiny_config(root)
   config.model.controls[0]["name"] = "posture"
   refused(config, workdir, "no track 'posture'")
+  config = tiny_config(root)
+  config.data.tokens = str(shutil.copytree(root / "tokens", tmp_path / "odd"))
+  path = tmp_path / "odd" / "manifest.json"
+  manifest = json.loads(path.read_text())
+  for odd in ({"latent_shape": 5}, {"mel_bins": None}):
+    path.write_text(json.dumps(manifest | odd))
+    refused(config, workdir, "odd/manifest.json is damaged")
   config = tiny_config(root)
   config.data.tokens = str(tmp_path / "nothing")
   refused(config, workdir, "nothing is no finished tokens dataset")

@@ -63,5 +63,5 @@ def test_saving_and_evaluating_lower_no_rate(tmp_path):
     log.push(1, dict(metrics))
     log.flush()
   (line,) = lines
-  assert line["steps_per_second"] < 2
-  assert line["flops_per_second_per_device"] > 2 * line["steps_per_second"]
+  assert line["steps_per_second"] > 4
+  assert line["flops_per_second_per_device"] == line["steps_per_second"]

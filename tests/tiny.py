@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.training.loop import fit
 from eartalk_jax.training.optimizer import OptimizerConfig
 from eartalk_jax.training.run_config import RunConfig
@@ -77,6 +78,7 @@ def train(workdir, run=None, **changes):
     "rules": RULES,
     "batches": Batches(),
     "workdir": workdir,
+    "claim": Claim({"model": "regression"}),
     "fingerprint": {"model": "regression"},
   }
   return fit(run or run_config(), **arguments | changes)

@@ -23,6 +23,8 @@ _KNOWN = (
 # The most a slice of them can be, and the axes of its torus.
 _LARGEST = {"v5e": 256, "v6e": 256, "v5p": 6144, "tpu7x": 9216}
 
+_MOST_SIMULATED = 16_384
+
 
 @dataclasses.dataclass(frozen=True)
 class Topology:
@@ -72,7 +74,7 @@ def topology(name, slices=1):
   Raises:
     UserError: nobody makes such a machine, or libtpu is not installed.
   """
-  match = re.fullmatch(r"(\w+):(\d+(?:x\d+)*)", name)
+  match = re.fullmatch(r"(\w+):([0-9]{1,6}(?:x[0-9]{1,6})*)", name)
   if match is None or match.group(1) not in _TPUS + _GPUS:
     raise UserError(f"--topology {name!r}: {_KNOWN}")
   kind = match.group(1)
@@ -115,6 +117,10 @@ def _tpu(name, chip, sizes, slices):
 
 def _gpu(name, chip, nodes, per_node):
   count = nodes * per_node
+  if count > _MOST_SIMULATED:
+    raise UserError(
+      f"--topology {name!r}: up to {_MOST_SIMULATED} GPUs can be simulated"
+    )
   jax.config.update("jax_num_cpu_devices", count)
   devices = tuple(jax.devices("cpu"))
   if len(devices) != count:

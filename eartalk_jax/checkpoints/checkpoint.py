@@ -15,7 +15,6 @@ thread then writes the manifest and deletes the steps that are too many.
 
 import concurrent.futures
 import functools
-import os
 import shutil
 import sys
 
@@ -37,15 +36,11 @@ from eartalk_jax.checkpoints.checkpoint_reading import (
   check_intact,
   first_line,
   load_items,
+  read_data,
 )
 from eartalk_jax.checkpoints.manifest import find_damage, write_manifest
-from eartalk_jax.checkpoints.resumption import (
-  check_same_run,
-  make_directory,
-  parse_start,
-)
+from eartalk_jax.checkpoints.resumption import check_same_run, parse_start
 from eartalk_jax.errors import UserError
-from eartalk_jax.locks import lock
 
 
 class Checkpoints:
@@ -61,32 +56,24 @@ class Checkpoints:
     """Opens WORKDIR/checkpoints and clears what a killed save left there.
 
     Args:
-      workdir: made if need be.
+      workdir: which this run is `holding`.
       run: `keep`, `keep_every`, `start_from`, `max_failed_saves` and
         `allow_resize`, as in RunConfig.
       fingerprint: what the run is made of, as JSON would give it back.
 
     Raises:
-      UserError: it cannot be written, another run is at work in it, or the
-        newest folder is half a copy.
+      UserError: the newest folder is half a copy, or there is nothing to start
+        from.
     """
     self._run, self._fingerprint = run, fingerprint
     self._failed, self._saving, self.window = 0, None, []
     self._worker = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
     self.directory = checkpoints_of(workdir)
-    make_directory(self.directory)
     refuse_incomplete(self.directory)
     self.source = _agreed_latest(self.directory)
     if self.source is None and run.start_from:
       self.source = parse_start(run.start_from)
-    first = jax.process_index() == 0
-    self._lock = lock(self.directory) if first else None
-    if anywhere(first and self._lock is None):
-      raise UserError(
-        f"another process trains in {workdir}; stop it or choose another "
-        "--workdir"
-      )
-    if first:
+    if jax.process_index() == 0:
       remove_leftovers(self.directory)
 
   def __enter__(self):
@@ -102,8 +89,6 @@ class Checkpoints:
           raise self._cannot_write()
     finally:
       self._worker.shutdown()
-      if self._lock is not None:
-        os.close(self._lock)
 
   def check_space(self, abstract):
     """Raises UserError if the disk is too full for a first checkpoint.
@@ -200,7 +185,7 @@ class Checkpoints:
   @functools.cached_property
   def _data(self):
     """The item `data` of `source`."""
-    return load_items(self.source, {"data": None})["data"]
+    return read_data(self.source)
 
   @functools.cached_property
   def weights_only(self):
@@ -226,7 +211,7 @@ class Checkpoints:
       )
     check_intact(self.source)
     saved = self._data["fingerprint"]
-    current = {name: self._fingerprint[name] for name in saved}
+    current = {name: self._fingerprint.get(name) for name in saved}
     check_same_run(saved, current, step, workdir)
     return load_items(self.source, {"ema": abstract})["ema"]
 

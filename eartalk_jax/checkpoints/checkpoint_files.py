@@ -5,17 +5,23 @@
 500.removed                  being deleted: a half-deleted one has no number
 """
 
-import json
+import os
 import pathlib
 import re
 import shutil
 
+from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 
+# Seconds since 1970, about: calendars end there.
+_YEAR_9999 = 2.5e11
 # What a checkpoint consists of.
 ITEMS = ("state", "ema", "data")
 _COMMITTED = "commit_success.txt"
-_LEFTOVER = re.compile(r"\d+\.(orbax-checkpoint-tmp.*|removed)")
+# As Orbax writes a step, which is an int32.
+_STEP = re.compile(r"0|[1-9][0-9]{0,9}")
+_LAST = 2**31 - 1
+_LEFTOVER = re.compile(r"[0-9]+\.(orbax-checkpoint-tmp.*|removed)")
 
 
 def checkpoints_of(workdir):
@@ -24,17 +30,28 @@ def checkpoints_of(workdir):
 
 
 def numbered(directory):
-  """The steps that have a folder, committed or not, in order."""
-  directory = pathlib.Path(directory)
-  names = (
-    [path.name for path in directory.iterdir()] if directory.is_dir() else []
-  )
-  return sorted(int(name) for name in names if re.fullmatch(r"\d+", name))
+  """The steps that something is named after, committed or not, in order.
+
+  Raises:
+    UserError: the directory cannot be read.
+  """
+  try:
+    names = os.listdir(directory)
+  except (FileNotFoundError, NotADirectoryError):
+    return []
+  except (OSError, ValueError) as error:  # a name with a NUL
+    reason = getattr(error, "strerror", error)
+    raise UserError(
+      f"{str(directory)!r} cannot be read ({reason}); give another folder, or "
+      "make it readable"
+    ) from None
+  steps = [int(name) for name in names if _STEP.fullmatch(name)]
+  return sorted(step for step in steps if step <= _LAST)
 
 
 def is_committed(step_directory):
   """Whether a save or a copy of this checkpoint came to its end."""
-  return (pathlib.Path(step_directory) / _COMMITTED).is_file()
+  return os.path.isfile(os.path.join(step_directory, _COMMITTED))
 
 
 def committed_steps(directory):
@@ -54,9 +71,10 @@ def saved_at(step_directory):
   """Seconds since 1970 when it was committed, or None if it does not say."""
   path = pathlib.Path(step_directory) / "_CHECKPOINT_METADATA"
   try:
-    return json.loads(path.read_text())["commit_timestamp_nsecs"] / 1e9
-  except (OSError, ValueError, LookupError, TypeError):
+    seconds = read_json(path)["commit_timestamp_nsecs"] / 1e9
+  except (UserError, LookupError, TypeError):
     return None
+  return seconds if 0 <= seconds < _YEAR_9999 else None
 
 
 def size_of(step_directory):
@@ -69,7 +87,7 @@ def leftovers(directory):
   """What killed saves and removals left: nothing that anybody needs."""
   directory = pathlib.Path(directory)
   torn = [
-    path for path in directory.iterdir() if _LEFTOVER.fullmatch(path.name)
+    path for path in directory.glob("*") if _LEFTOVER.fullmatch(path.name)
   ]
   return torn + list(directory.glob("*/.manifest.json.*.tmp"))
 
@@ -77,7 +95,7 @@ def leftovers(directory):
 def remove_leftovers(directory):
   """Deletes leftovers; nothing else is ever deleted unasked."""
   for path in leftovers(directory):
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
       shutil.rmtree(path, ignore_errors=True)
     else:
       path.unlink(missing_ok=True)
@@ -98,7 +116,10 @@ def remove_old(directory, keep, keep_every):
     # First the name: a kill must not leave half of what looks like a whole.
     removed = directory / f"{step}.removed"
     (directory / str(step)).rename(removed)
-    shutil.rmtree(removed)
+    if removed.is_symlink():  # to where somebody has moved it
+      removed.unlink()
+    else:
+      shutil.rmtree(removed)
 
 
 def refuse_incomplete(directory):
@@ -112,8 +133,8 @@ def refuse_incomplete(directory):
     instead = f"step {whole[-1]}" if whole else "the beginning"
     raise UserError(
       f"{directory / str(steps[-1])} is not a whole checkpoint: it has no "
-      f"{_COMMITTED}, as if a copy had been interrupted; copy it again, or "
-      f"delete that folder to go on from {instead}"
+      f"{_COMMITTED} that can be read, as if a copy had been interrupted; copy "
+      f"it again, or delete that folder to go on from {instead}"
     )
 
 

@@ -70,10 +70,54 @@ def read_metadata(source):
       for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 
+  data = read_data(source)
   with _read_errors(source), CONTEXT:
     saved = ocp.checkpointables_metadata(source).metadata
-    data = ocp.load_checkpointables(source, {"data": None})["data"]
     return describe(saved["ema"]), describe(saved["state"]), data
+
+
+def read_data(source):
+  """The item `data` of a checkpoint, as `checkpoint` describes it.
+
+  Raises:
+    UserError: it is none, or that of another step.
+  """
+  data, step = load_items(source, {"data": None})["data"], int(source.name)
+  match data:
+    case {"step": int(found), "fingerprint": dict()} if found != step:
+      raise UserError(
+        f"checkpoint {source} is step {found} under the name of another; give "
+        "it its name back"
+      )
+    case {"fingerprint": dict(), "weights_only": True}:
+      return data
+    case {
+      "fingerprint": {"run": {"batch_size": int()}},
+      "processes": int(),
+      "mesh": dict(mesh),
+      "window": list(window),
+    } if _are_counts(mesh) and _is_window(window):
+      return data
+  raise UserError(
+    f"checkpoint {source} is damaged: data/ does not say of which run it is; "
+    "restore it from a copy, or delete that folder to go on from the one before"
+  )
+
+
+def _are_counts(mesh):
+  return all(isinstance(size, int) and size > 0 for size in mesh.values())
+
+
+def _is_window(window):
+  """Whether these are metrics of steps: the same names in all of them."""
+  if not all(isinstance(metrics, dict) for metrics in window):
+    return False
+  names = {"skipped", "skipped_total"}.union(*window)
+  return all(
+    metrics.keys() == names
+    and all(isinstance(value, (int, float)) for value in metrics.values())
+    for metrics in window
+  )
 
 
 def open_arrays(source, item, below=""):

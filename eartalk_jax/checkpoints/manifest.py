@@ -7,10 +7,12 @@ writing; the manifest shows what a copy, a disk or a person did afterwards.
 """
 
 import concurrent.futures
-import json
 import pathlib
+import stat
 
 from eartalk_jax.checkpoints.checkpoint_files import ITEMS
+from eartalk_jax.documents import read_json
+from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_file, write_json
 
 NAME = "manifest.json"
@@ -60,10 +62,8 @@ def find_damage(step_directory, below="", part=0, parts=1):
       for item in ITEMS
       if f"{item}/".startswith(below) and not (directory / item).is_dir()
     ]
-  try:
-    manifest = json.loads((directory / NAME).read_text(encoding="utf-8"))
-    listed = sorted(manifest["files"].items())
-  except (OSError, ValueError, LookupError, TypeError, AttributeError):
+  listed = _listed(directory / NAME)
+  if listed is None:
     return [f"{NAME} cannot be read"]
   chosen = [(name, said) for name, said in listed if name.startswith(below)]
   chosen = chosen[part::parts]
@@ -73,6 +73,29 @@ def find_damage(step_directory, below="", part=0, parts=1):
     for (name, said), measured in zip(chosen, found, strict=True)
     if (wrong := _compare(said, measured))
   ]
+
+
+def _listed(path):
+  """[(name, {"bytes", "sha256"})] of a manifest; None if it is none."""
+  try:
+    manifest = read_json(path)
+  except UserError:
+    return None
+  match manifest:
+    case {"files": dict(files)} if all(map(_is_entry, files.items())):
+      return sorted(files.items())
+  return None
+
+
+def _is_entry(entry):
+  name, said = entry
+  # Only what is below the checkpoint is looked at.
+  parts = pathlib.PurePosixPath(name).parts
+  below = parts and ".." not in parts and parts[0] != "/" and "\0" not in name
+  match said:
+    case {"bytes": int(), "sha256": str()}:
+      return bool(below)
+  return False
 
 
 def _compare(said, measured):
@@ -90,7 +113,10 @@ def _measure(paths):
 
   def measure(path):
     try:
-      return path.stat().st_size, sha256_of_file(path)
+      status = path.stat()
+      if not stat.S_ISREG(status.st_mode):  # to open a pipe is to wait for ever
+        raise FileNotFoundError
+      return status.st_size, sha256_of_file(path)
     except OSError as error:
       return error
 

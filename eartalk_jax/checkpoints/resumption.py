@@ -5,7 +5,6 @@ all that its numbers depend on is the same, or has been the same so far: the
 learning rate's future is free, its past is not.
 """
 
-import json
 import pathlib
 import re
 
@@ -18,8 +17,8 @@ from eartalk_jax.checkpoints.checkpoint_files import (
   require_step,
 )
 from eartalk_jax.config import describe, differences, from_config
+from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
-from eartalk_jax.files import write_json
 from eartalk_jax.training.optimizer import OptimizerConfig, learning_rate
 
 # What shapes the learning rate after a constant stretch.
@@ -29,29 +28,6 @@ _SCHEDULE = (
   "run.optimizer.decay_steps",
   "run.optimizer.end_lr_fraction",
 )
-
-
-def claim_workdir(workdir, config, free=()):
-  """Writes WORKDIR/config.json; refuses a directory that holds another run.
-
-  Args:
-    workdir: made if need be.
-    config: the resolved configuration: dictionaries, lists and scalars.
-    free: dotted keys that may change while a run goes on.
-
-  Raises:
-    UserError: a checkpoint is there and the configuration differs from its;
-      or the directory cannot be written.
-  """
-  workdir = pathlib.Path(workdir)
-  make_directory(workdir)
-  config = json.loads(json.dumps(config))
-  path = workdir / "config.json"
-  steps = committed_steps(checkpoints_of(workdir))
-  if path.exists() and steps:
-    saved = json.loads(path.read_text())
-    check_same_run(saved, config, steps[-1], workdir, free)
-  write_json(path, config)
 
 
 def read_run(workdir):
@@ -66,12 +42,16 @@ def read_run(workdir):
       f"{workdir} is not the work directory of a run (no config.json); give "
       "the --workdir of python -m launch.train"
     )
-  try:
-    run = json.loads(path.read_text())
-    run["model"], run["categories"]
-  except (ValueError, KeyError, TypeError):
-    raise UserError(f"{path} is damaged; copy it again") from None
-  return run
+  run = read_json(path, "it is damaged: copy it again")
+  match run:
+    case {"model": dict(), "categories": dict(named)} if all(
+      isinstance(names, list) and all(isinstance(name, str) for name in names)
+      for names in named.values()
+    ):
+      return run
+  raise UserError(
+    f"{path} is damaged (no model and categories of a run); copy it again"
+  )
 
 
 def check_same_run(saved, current, step, workdir, free=()):
@@ -84,10 +64,15 @@ def check_same_run(saved, current, step, workdir, free=()):
     workdir: where `saved` is from.
     free: dotted keys that may differ.
   """
+  if not isinstance(saved, dict):
+    raise UserError(
+      f"what {workdir} says of its run is damaged (no dictionary); copy it "
+      "again"
+    )
   changes = differences(saved, current, free)
   if any(key in _SCHEDULE for key, *_ in changes):
-    so_far = _rates(saved, step), _rates(current, step)
-    if np.array_equal(*so_far):
+    before, now = _rates(saved, step), _rates(current, step)
+    if before is not None and np.array_equal(before, now):
       changes = [change for change in changes if change[0] not in _SCHEDULE]
   if changes:
     raise UserError(
@@ -102,7 +87,7 @@ def parse_start(text):
   Raises:
     UserError: it does not read so, or no such step is there.
   """
-  match = re.fullmatch(r"(.+)@(\d+)", text)
+  match = re.fullmatch(r"(.+)@([0-9]{1,10})", text)
   if not match:
     raise UserError(
       f"config: run.start_from is {text!r}; write it as WORKDIR@STEP"
@@ -126,8 +111,14 @@ def make_directory(path):
 
 
 def _rates(config, step):
-  """The learning rate of each of the first `step` steps, as configured."""
-  run = config["run"]
-  optimizer = from_config(OptimizerConfig, run["optimizer"])
-  rate = learning_rate(optimizer, run["steps"])
-  return np.asarray(rate(jnp.arange(step)))
+  """The learning rate of each of the first `step` steps, as configured.
+
+  None if it does not say so: then no two are the same.
+  """
+  try:
+    run = config["run"]
+    optimizer = from_config(OptimizerConfig, run["optimizer"])
+    rate = learning_rate(optimizer, run["steps"])
+    return np.asarray(rate(jnp.arange(step)))
+  except (UserError, LookupError, TypeError, ValueError, OverflowError):
+    return None

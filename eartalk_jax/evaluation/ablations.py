@@ -63,7 +63,7 @@ def verdict(found, full, name):
 
 
 def write_page(directory, told, rows):
-  """Writes ablations.md and ablations.png.
+  """Writes ablations.md and, if any run has figures, ablations.png.
 
   Args:
     directory: where to.
@@ -93,8 +93,9 @@ def write_page(directory, told, rows):
     f"- {row['variant']}, seed {row['seed']}, failed: {row['failed']}"
     for row in failed
   ]
-  with plt.rc_context(STYLE):
-    plotting.save(directory / "ablations.png", draw(told, rows))
+  if any(summary.values()):
+    with plt.rc_context(STYLE):
+      plotting.save(directory / "ablations.png", draw(told, rows))
   files.write_text(directory / "ablations.md", "\n".join(lines) + "\n")
 
 
@@ -112,7 +113,9 @@ def _cell(found, full, name):
 
 def draw(told, rows):
   """A dot for each run, a bar at the mean; one panel for each figure."""
-  names = [name for name in FIGURES if any(row.get(name) for row in rows)]
+  names = [
+    name for name in FIGURES if any(row.get(name) is not None for row in rows)
+  ]
   columns = 4
   lines = -(-len(names) // columns)
   figure, axes = plt.subplots(

@@ -33,6 +33,26 @@ class Clip:
   portrait_tracks: dict
 
 
+def check_fit(generator, held_out):
+  """Raises UserError if clips were prepared for another kind of model.
+
+  Args:
+    generator: see `eartalk_jax.generate`.
+    held_out: an open frames dataset.
+  """
+  config = held_out.manifest["config"]
+  for name, ours in (
+    ("size", generator.size),
+    ("mel_bins", generator.mel_bins),
+  ):
+    if config[name] != ours:
+      raise UserError(
+        f"{held_out.directory} was prepared with {name} {config[name]}, but "
+        f"the checkpoint needs {ours}; run python -m launch.prepare with "
+        f"--{name.replace('_', '-')} {ours}"
+      )
+
+
 def load_clips(source, tracks, clips, frames, seed):
   """Takes the first `clips` clips, and the first `frames` frames of each.
 

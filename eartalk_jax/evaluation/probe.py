@@ -58,8 +58,14 @@ def probe_config(manifest, size):
   """The probe for a frames dataset: one output for each of its tracks.
 
   Raises:
-    UserError: the dataset has no tracks at all.
+    UserError: the dataset has no tracks at all, or pictures of another size.
   """
+  made = manifest["config"]["size"]
+  if made != size:
+    raise UserError(
+      f"the probe's data has pictures of {made} pixels a side, but {size} are "
+      f"needed; run python -m launch.prepare with --size {size}"
+    )
   sizes, categories = manifest["track_sizes"], manifest["categories"]
   if not sizes:
     raise UserError(

@@ -5,14 +5,15 @@ DIR/probe.json         what it was trained on; written last
 """
 
 import dataclasses
-import json
 import pathlib
 
 from flax import traverse_util
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from eartalk_jax import files
+from eartalk_jax.documents import read_json
+from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.probe import TrainedProbe
 from eartalk_jax.evaluation.probe_training import ProbeTraining, train_probe
 
@@ -49,7 +50,7 @@ def _save(directory, fingerprint, probe):
   directory.mkdir(parents=True, exist_ok=True)
   tree = {"params": probe.params, "mean": probe.mean, "spread": probe.spread}
   with files.replacing(directory / "probe.safetensors") as temporary:
-    save_file(traverse_util.flatten_dict(tree, sep="/"), temporary)
+    temporary.write_bytes(save(traverse_util.flatten_dict(tree, sep="/")))
   digest = files.sha256_of_file(directory / "probe.safetensors")
   note = {"fingerprint": fingerprint, "sha256": digest}
   files.write_json(directory / "probe.json", note)
@@ -58,7 +59,7 @@ def _save(directory, fingerprint, probe):
 def _load(directory, fingerprint, config):
   """The kept probe; None if there is none, or another, or a damaged one."""
   try:
-    note = json.loads((directory / "probe.json").read_text())
+    note = read_json(directory / "probe.json")
     path = directory / "probe.safetensors"
     if note != {
       "fingerprint": fingerprint,
@@ -66,6 +67,6 @@ def _load(directory, fingerprint, config):
     }:
       return None
     tree = traverse_util.unflatten_dict(load_file(path), sep="/")
-  except (OSError, ValueError, SafetensorError):
+  except (OSError, UserError, SafetensorError):
     return None
   return TrainedProbe(config, tree["params"], tree["mean"], tree["spread"])

@@ -2,6 +2,9 @@
 
 import dataclasses
 
+from eartalk_jax.documents import read_object
+from eartalk_jax.errors import UserError
+
 
 @dataclasses.dataclass(frozen=True)
 class Target:
@@ -78,6 +81,21 @@ TARGETS = (
   Target("wall_seconds", "seconds in all", 1200, at_most=True, digits=0),
   Target("peak_rss_gb", "peak memory (GB)", 8, at_most=True, digits=1),
 )
+
+
+def read_figures(path):
+  """What `launch.evaluate` wrote to metrics.json: {figure: number or None}.
+
+  Raises:
+    UserError: it is not there, or damaged.
+  """
+  remedy = "python -m launch.evaluate writes it"
+  figures = read_object(path, remedy=remedy)
+  for name, value in figures.items():
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not (number or value is None or name == "clips_counted"):
+      raise UserError(f"{path}: {name} is no number; {remedy}")
+  return figures
 
 
 def judge(metrics):

@@ -50,7 +50,7 @@ class TokenizerConfig:
 
   def __post_init__(self):
     check_range(self, 1, 65_536, "size", "patch", "channels", "width", "heads")
-    check_range(self, 1, 10_000, "encoder_depth", "decoder_depth")
+    check_range(self, 0, 10_000, "encoder_depth", "decoder_depth")
     if self.size % self.patch:
       raise ValueError(
         f"size {self.size} is not a multiple of patch {self.patch}"

@@ -11,7 +11,7 @@ import socket
 import time
 
 from eartalk_jax.processes.distributed import Board
-from eartalk_jax.processes.rendezvous import name_of
+from eartalk_jax.processes.guests import name_of
 
 # Positions of a process that is in no training step.
 BEFORE, AFTER = -1, -2

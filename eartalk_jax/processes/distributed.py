@@ -6,6 +6,7 @@ Nothing said: one process. Said by hand: coordinator, processes, process. Or
 
 import collections
 import dataclasses
+import math
 import os
 import platform
 
@@ -16,12 +17,14 @@ import jaxlib
 from jax._src import clusters
 from jax._src.distributed import global_state
 
-from eartalk_jax.errors import UserError
+from eartalk_jax.errors import UserError, one_line
 from eartalk_jax.processes.rendezvous import meet, split_address
 
 # How clusters tell a process that it has company.
 _COUNTS = ("SLURM_NTASKS", "OMPI_COMM_WORLD_SIZE", "MEGASCALE_NUM_SLICES")
 _LISTS = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
+# Nobody has more; process 0 makes a list of them.
+_MOST = 1 << 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +80,15 @@ def find_membership(coordinator, processes, process, distributed, timeout):
   if missing:
     more = "; this is no cluster that JAX knows" if distributed else ""
     raise UserError(f"{' and '.join(missing)} is needed, too{more}")
+  if not 0 < processes <= _MOST:
+    raise UserError(f"--processes {processes}: give 1 to {_MOST}")
   if not 0 <= process < processes:
     raise UserError(
       f"--process {process} of --processes {processes}: count from 0 to "
       f"{processes - 1}"
     )
+  if not 0 < timeout < math.inf:
+    raise UserError(f"--join_timeout {timeout}: give a number of seconds")
   split_address(coordinator)
   devices = None if devices is None else tuple(devices)
   return Membership(coordinator, processes, process, devices)
@@ -107,17 +114,24 @@ def join(membership, timeout):
   meet(m.coordinator, m.process, m.processes, versions, timeout)
   # It would swallow SIGTERM in all phases but one; see `interruption`.
   jax.config.update("jax_enable_preemption_service", False)
-  jax.distributed.initialize(
-    m.coordinator,
-    m.processes,
-    m.process,
-    m.devices,
-    # Nothing is left to be found out.
-    cluster_detection_method="deactivate",
-    initialization_timeout=max(int(timeout), 1),
-    # Process 0 may have something to do when the others are done.
-    shutdown_timeout_seconds=3600,
-  )
+  try:
+    jax.distributed.initialize(
+      m.coordinator,
+      m.processes,
+      m.process,
+      m.devices,
+      # Nothing is left to be found out.
+      cluster_detection_method="deactivate",
+      initialization_timeout=max(int(timeout), 1),
+      # Process 0 may have something to do when the others are done.
+      shutdown_timeout_seconds=3600,
+    )
+  except RuntimeError as error:
+    raise UserError(
+      f"all {m.processes} processes have come, but JAX cannot join them at "
+      f"{m.coordinator} ({one_line(error, most=300)}); run the same command "
+      "again, or give another port to all processes"
+    ) from error
 
 
 def _refuse_company():

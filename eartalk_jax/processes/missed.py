@@ -1,10 +1,12 @@
 """Was the run before told to stop, and ended without its save?"""
 
-import json
 import pathlib
 import sys
 
 import jax
+
+from eartalk_jax.documents import parse_json
+from eartalk_jax.errors import UserError
 
 
 def tell_missed(workdir, source):
@@ -18,19 +20,32 @@ def tell_missed(workdir, source):
   if jax.process_index() or not path.exists():
     return
   told = before = None
-  with open(path, encoding="utf-8") as file:
+  with open(path, "rb") as file:
     for line in file:
       # A month has millions of lines, of which few are worth parsing.
-      if '"kind": "start"' in line:
+      if b'"kind": "start"' in line:
         before, told = told, None
-      elif '"kind": "signal"' in line:
-        told = json.loads(line)
-      elif '"kind": "served"' in line:
+      elif b'"kind": "signal"' in line:
+        told = _signal(line)
+      elif b'"kind": "served"' in line:
         told = None
   if before is not None:
+    name, step = before
     print(
-      f"missed: {before['signal']} came after step {before['step']}, and the "
-      f"run ended before that was saved; this one goes on from "
+      f"missed: {name} came after step {step}, and the run ended before that "
+      "was saved; this one goes on from "
       + (f"step {source.name}" if source else "the beginning"),
       file=sys.stderr,
     )
+
+
+def _signal(line):
+  """(signal, step) of a line of the event log; None of a damaged one."""
+  try:
+    event = parse_json(line, "event")
+  except UserError:
+    return None
+  match event:
+    case {"signal": str(name), "step": int(step)}:
+      return name, step
+  return None

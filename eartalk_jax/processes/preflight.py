@@ -15,7 +15,8 @@ from eartalk_jax.config import to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json
 from eartalk_jax.processes.distributed import Board
-from eartalk_jax.processes.rendezvous import name_of, odd_ones
+from eartalk_jax.processes.guests import name_of
+from eartalk_jax.processes.rendezvous import odd_ones
 
 
 def preflight(config, workdir, data, timeout=300.0):

@@ -3,20 +3,25 @@
 When one process does not come, JAX aborts all the others without a name. So
 each of them first says who it is to process 0, at the address where JAX's
 coordinator will listen afterwards, and gets its verdict: all are here, or what
-is wrong. One line of JSON each way; nothing that comes in is trusted.
+is wrong. One line of JSON each way; nothing that comes in is trusted, and who
+is slow, silent or odd keeps nobody waiting.
 """
 
-import contextlib
 import json
+import re
 import socket
 import time
 
 from eartalk_jax.config import differences
-from eartalk_jax.errors import UserError
+from eartalk_jax.documents import parse_json
+from eartalk_jax.errors import UserError, one_line
+from eartalk_jax.processes.guests import (
+  LINE_BYTES,
+  LINE_SECONDS,
+  Guests,
+  name_of,
+)
 
-# Longest line that anybody may send, and how long one may take.
-_LINE_BYTES = 1 << 16
-_LINE_SECONDS = 5.0
 _RETRY_SECONDS = 0.2
 _TELL_SECONDS = 15.0
 
@@ -53,12 +58,18 @@ def split_address(address):
     UserError: it is written otherwise.
   """
   host, _, port = address.rpartition(":")
-  if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+  name = host.strip("[]")
+  try:
+    name.encode("idna")  # as whoever looks it up will
+  except UnicodeError:
+    name = ""
+  known = re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 1 << 16
+  if not known or not re.fullmatch(r"[^\s/]+", name):
     raise UserError(
       f"coordinator {address!r}: write HOST:PORT, the address of process 0 "
       "and a free port there"
     )
-  return host.strip("[]"), int(port)
+  return name, int(port)
 
 
 def odd_ones(facts):
@@ -82,63 +93,11 @@ def odd_ones(facts):
   return found
 
 
-def name_of(process, host):
-  """How a process is called in messages."""
-  return f"process {process} ({host})"
-
-
-class _Guests:
-  """Who has come to process 0; their connections stay open."""
-
-  def __init__(self, mine):
-    self.facts, self._lines, self._all = {0: mine}, {}, []
-
-  def add(self, connection):
-    """Hears who it is; returns what is wrong with that, or None."""
-    connection.settimeout(_LINE_SECONDS)
-    try:
-      told = json.loads(_read_line(connection))
-      process = int(told["process"])
-      told = {"host": str(told["host"]), "facts": dict(told["facts"])}
-    except (OSError, ValueError, TypeError, KeyError):
-      connection.close()  # somebody who looks at open ports
-      return None
-    known, self.facts[process] = self.facts.get(process), told
-    before = self._lines.get(process)
-    self._lines[process] = connection
-    self._all.append(connection)
-    # One whose connection has ended was started again.
-    if known and (before is None or _is_open(before)):
-      names = name_of(process, known["host"]), told["host"]
-      return f"{names[0]} is there a second time, on {names[1]}"
-    return None
-
-  def missing(self, processes):
-    """Who has not come yet, or has gone again."""
-    if len(self.facts) == processes:
-      self.forget_gone()
-    return sorted(set(range(processes)) - set(self.facts))
-
-  def forget_gone(self):
-    """Those whose connections have ended are not there any more."""
-    for process, connection in list(self._lines.items()):
-      if not _is_open(connection):
-        del self._lines[process], self.facts[process]
-
-  def answer(self, error):
-    """Gives all of them the verdict."""
-    line = json.dumps({"error": error}).encode() + b"\n"
-    for connection in self._all:
-      with connection, contextlib.suppress(OSError):
-        connection.sendall(line)
-
-
 def _gather(port, mine, processes, timeout):
   """Process 0: hears everybody and answers."""
-  guests = _Guests(mine)
-  with _listen(port) as server:
+  with _listen(port) as server, Guests(server, mine, processes) as guests:
     try:
-      error = _hear(server, guests, processes, timeout)
+      error = _hear(guests, processes, timeout)
     except BaseException:
       guests.answer("process 0 was stopped before all had come")
       raise
@@ -147,13 +106,10 @@ def _gather(port, mine, processes, timeout):
     raise UserError(error)
 
 
-def _hear(server, guests, processes, timeout):
+def _hear(guests, processes, timeout):
   """Waits for all; returns what is wrong, or None."""
   began = told = time.monotonic()
-  while True:
-    missing = guests.missing(processes)
-    if not missing:
-      break
+  while missing := guests.missing():
     now = time.monotonic()
     if now - began > timeout:
       return (
@@ -164,13 +120,7 @@ def _hear(server, guests, processes, timeout):
     if now - told > _TELL_SECONDS:
       told = now
       print(f"waiting for {_list(missing)} of {processes}", flush=True)
-    server.settimeout(min(began + timeout - now + 0.01, 1.0))
-    try:
-      connection, _ = server.accept()
-    except TimeoutError:
-      guests.forget_gone()
-      continue
-    error = guests.add(connection)
+    error = guests.wait(min(began + timeout - now + 0.01, 1.0))
     if error:
       return f"{error}; give every process another number"
   odd = odd_ones(guests.facts)
@@ -184,17 +134,17 @@ def _report(host, port, mine, timeout):
   where = f"process 0 at {host}:{port}"
   connection = _connect(host, port, where, timeout)
   # Process 0 may have begun to wait only now.
-  connection.settimeout(timeout + _LINE_SECONDS)
+  until = time.monotonic() + timeout + LINE_SECONDS
   try:
     with connection:
       connection.sendall(json.dumps(mine).encode() + b"\n")
-      error = json.loads(_read_line(connection))["error"]
+      error = _verdict(_read_line(connection, until))
   except TimeoutError:
     raise UserError(
       f"{where} did not say within {timeout:g} s whether all are there; look "
       "at its log"
     ) from None
-  except (OSError, ValueError, TypeError, KeyError):
+  except (OSError, ValueError, UserError):
     raise UserError(
       f"{where} ended, or is another program, before all had come; look at "
       "its log"
@@ -203,18 +153,32 @@ def _report(host, port, mine, timeout):
     raise UserError(error)
 
 
+def _verdict(line):
+  """What is wrong, on one line, or None, of what process 0 said."""
+  match parse_json(line, "verdict"):
+    case {"error": None}:
+      return None
+    case {"error": str(error)} if error:
+      return one_line(error)
+  raise ValueError("no verdict")
+
+
 def _connect(host, port, where, timeout):
-  began = time.monotonic()
-  while True:
+  began, reason = time.monotonic(), ""
+  while time.monotonic() - began <= timeout:
     try:
-      return socket.create_connection((host, port), timeout=_LINE_SECONDS)
+      connection = socket.create_connection((host, port), LINE_SECONDS)
+      # A port that nobody listens on may be lent to the very one who asks.
+      if connection.getsockname() != connection.getpeername():
+        return connection
+      connection.close()
     except OSError as error:
-      if time.monotonic() - began > timeout:
-        raise UserError(
-          f"cannot reach {where} in {timeout:g} s ({error.strerror or error}); "
-          "is it running, and is the port open between the hosts?"
-        ) from None
+      reason = f" ({error.strerror or error})"
     time.sleep(_RETRY_SECONDS)
+  raise UserError(
+    f"cannot reach {where} in {timeout:g} s{reason}; is it running, and is the "
+    "port open between the hosts?"
+  )
 
 
 def _listen(port):
@@ -231,26 +195,19 @@ def _listen(port):
     ) from None
 
 
-def _read_line(connection):
+def _read_line(connection, until):
+  """A line, which has to be there by a time of the monotonic clock."""
   line = b""
   while not line.endswith(b"\n"):
+    left = until - time.monotonic()
+    if left <= 0:
+      raise TimeoutError
+    connection.settimeout(left)
     part = connection.recv(4096)
-    if not part or len(line) > _LINE_BYTES:
+    if not part or len(line) > LINE_BYTES:
       raise ValueError("no line")
     line += part
   return line
-
-
-def _is_open(connection):
-  try:
-    connection.setblocking(False)
-    return connection.recv(1) != b""  # nobody says more than one line
-  except BlockingIOError:
-    return True
-  except OSError:
-    return False
-  finally:
-    connection.settimeout(_LINE_SECONDS)
 
 
 def _list(processes):

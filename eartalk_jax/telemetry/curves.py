@@ -1,5 +1,7 @@
 """Training curves, drawn from the metrics of a run."""
 
+import math
+
 import numpy as np
 from matplotlib import pyplot as plt
 
@@ -41,7 +43,9 @@ def draw_curves(lines, title):
 def _draw(axis, lines, names, log=False):
   for name, colour in zip(names, _COLOURS, strict=False):
     points = [
-      (line["step"], line[name]) for line in lines if line.get(name) is not None
+      (line["step"], line[name])
+      for line in lines
+      if isinstance(line.get(name), (int, float)) and math.isfinite(line[name])
     ]
     if points:
       steps, values = np.array(points).T

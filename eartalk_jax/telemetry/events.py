@@ -26,10 +26,31 @@ import time
 
 import jax
 
+from eartalk_jax.documents import parse_json
 from eartalk_jax.errors import UserError
 
 # Seconds between two lines `alive`: so much is not known of a killed run.
 BEAT = 5.0
+
+
+# Of the fields of a line, those that are computed with.
+_TYPES = {
+  "time": (int, float),
+  "process": int,
+  "attempt": int,
+  "started": (int, float),
+  "phase": str,
+  "how": str,
+  "step": int,
+  "data_wait": (int, float),
+}
+_OF_KIND = {
+  "start": ("started",),
+  "begin": ("phase",),
+  "end": ("phase",),
+  "stop": ("how",),
+}
+_END_OF_TIME = 1e11  # seconds since 1970
 
 
 class EventLog:
@@ -136,7 +157,8 @@ class EventLog:
     self._file = os.open(self._path, flags, 0o644)
     text = self._path.read_bytes()
     os.ftruncate(self._file, text.rfind(b"\n") + 1)
-    if self._process == 0:
+    # Not anew for what is said after the end, when others may have begun.
+    if self._process == 0 and self._attempt is None:
       self._attempt = 1 + text.count(b'"kind": "start"')
 
   def _beat(self):
@@ -172,14 +194,29 @@ def _lines(path):
     for number, line in enumerate(file, 1):
       if not line.endswith(b"\n"):
         return  # torn by a kill
+      where = f"{path}: line {number}"
       try:
-        event = json.loads(line)
-        event["time"], event["kind"]  # noqa: B018  (are there)
-      except (ValueError, KeyError, TypeError):
-        raise UserError(
-          f"{path}: line {number} is damaged; delete that line"
-        ) from None
+        event = parse_json(line, where)
+      except UserError:
+        event = None
+      if not _is_event(event):
+        raise UserError(f"{where} is damaged; delete that line")
       yield event
+
+
+def _is_event(event):
+  """Whether it has what all events of its kind have, as they have it."""
+  if not isinstance(event, dict) or not isinstance(event.get("kind"), str):
+    return False
+  needed = {"time", "process", *_OF_KIND.get(event["kind"], ())}
+  if not all(
+    isinstance(value, _TYPES[name]) and not isinstance(value, bool)
+    for name, value in event.items()
+    if name in _TYPES
+  ):
+    return False
+  times = [event[name] for name in ("time", "started") if name in event]
+  return needed <= event.keys() and all(0 <= t < _END_OF_TIME for t in times)
 
 
 def _append(file, line):

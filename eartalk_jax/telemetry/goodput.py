@@ -106,7 +106,11 @@ def goodput(events):
       down = Interval("down", ends[number - 1].end, attempt.begin)
       intervals.append(down)
     intervals += _split_wasted(_intervals(story, attempt), kept)
-    lost = number + 1 < len(ends) and attempt.how == "running"
+    # One that beats on after a later one has ended is alive.
+    ended = min((_last(story) for story in stories[number + 1 :]), default=None)
+    lost = (
+      attempt.how == "running" and ended is not None and _last(story) < ended
+    )
     attempts.append(
       dataclasses.replace(
         attempt,
@@ -119,12 +123,14 @@ def goodput(events):
 
 def _stories(events):
   """The events of each attempt, without runs of what was finished already."""
-  stories = []
+  stories, told = [], {}
   for event in events:
     if event["kind"] == "start":
       stories.append([event])
+      told[event.get("attempt")] = stories[-1]
     elif stories:
-      stories[-1].append(event)
+      # Two may write at once, of which one is refused.
+      told.get(event.get("attempt"), stories[-1]).append(event)
   kept, finished = [], False
   for story in stories:
     ends = _how(story) == "finished"
@@ -139,11 +145,15 @@ def _attempt(story):
   steps = [event["step"] for event in story if "step" in event]
   return Attempt(
     begin=story[0]["started"],
-    end=max(event["time"] for event in story),
+    end=_last(story),
     first=steps[0] if steps else None,
     last=max(steps) if steps else None,
     how=_how(story),
   )
+
+
+def _last(story):
+  return max(event["time"] for event in story)
 
 
 def _how(story):

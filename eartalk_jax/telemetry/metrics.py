@@ -7,12 +7,13 @@ so every step is there once. Other files of lines with a step share that.
 import contextlib
 import json
 import math
-import os
 import pathlib
 
 import jax
 import tensorboardX
 
+from eartalk_jax import files
+from eartalk_jax.documents import parse_json
 from eartalk_jax.errors import UserError
 
 
@@ -62,10 +63,18 @@ def read_metrics(workdir):
 
 
 def _lines(path):
-  with open(path, encoding="utf-8") as file:
-    for line in file:
-      if line.endswith("\n"):
-        yield json.loads(line)
+  with open(path, "rb") as file:
+    for number, text in enumerate(file, 1):
+      if not text.endswith(b"\n"):
+        return  # torn by a kill
+      where = f"{path}: line {number}"
+      try:
+        line = parse_json(text, where, finite=False)
+      except UserError:
+        line = None
+      if not isinstance(line, dict) or type(line.get("step")) is not int:
+        raise UserError(f"{where} is damaged; delete that line")
+      yield line
 
 
 def append_line(path, step, values):
@@ -88,16 +97,15 @@ def append_line(path, step, values):
 
 
 def drop_after(path, step):
-  """Drops the lines beyond a step, and a torn one, from a file of lines."""
+  """Drops the lines beyond a step, and a torn one, from a file of lines.
+
+  Raises:
+    UserError: a line is damaged, or the file cannot be written.
+  """
   if not path.exists():
     return
   kept = [line for line in _lines(path) if line["step"] <= step]
-  temporary = path.with_suffix(".tmp")
-  with open(temporary, "w", encoding="utf-8") as file:
-    file.writelines(json.dumps(line) + "\n" for line in kept)
-    file.flush()
-    os.fsync(file.fileno())
-  os.replace(temporary, path)
+  files.write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
 
 
 @contextlib.contextmanager

@@ -7,14 +7,18 @@ its number, and `batches.iterate(step)` begins at any step. So a run that was
 killed and started again ends with the same bits as one that was not.
 """
 
+import dataclasses
+import os
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.checkpoints.checkpoint import Checkpoints
+from eartalk_jax.checkpoints.claim import Claim, holding
 from eartalk_jax.errors import UserError
 from eartalk_jax.processes.distributed import wait_for_all
-from eartalk_jax.processes.interruption import listening
+from eartalk_jax.processes.interruption import Listener, listening
 from eartalk_jax.processes.missed import tell_missed
 from eartalk_jax.processes.preflight import check_shared
 from eartalk_jax.processes.watchdog import Watchdog
@@ -50,9 +54,11 @@ def fit(
   rules,
   batches,
   workdir,
+  claim,
   fingerprint,
   multipliers=None,
   diagnose=None,
+  finish=None,
   flops_per_step=None,
   profile=None,
   mesh=None,
@@ -69,9 +75,12 @@ def fit(
       `.batch_ids(step)`, if there is such, names the samples of all processes.
     workdir: gets checkpoints/, events.jsonl, metrics.jsonl, skipped.jsonl,
       stalls/, tensorboard/ and profile/.
+    claim: the Claim on it: what it is to say of this run.
     fingerprint: a dictionary of whatever else the result depends on.
     multipliers: of updates, for `make_optimizer`.
     diagnose: (ema params, batch, key) -> {name: scalar}, or None.
+    finish: called, by all processes, when the last step is saved, while the run
+      still has its directory; None for nothing.
     flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
     profile: first and last step of a trace into profile/, or None.
     mesh: by default all devices, as `run.mesh` says.
@@ -80,8 +89,9 @@ def fit(
     The last TrainState.
 
   Raises:
-    UserError: the work directory holds another run, or too many steps in a
-      row were skipped.
+    UserError: the work directory holds another run, another process is at work
+      in it, or too many steps in a row were skipped. A start that is refused
+      changes nothing there.
     KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
   """
   use_compile_cache()
@@ -93,49 +103,74 @@ def fit(
       f"the profile ends with step {profile[1]}, but run.steps is {run.steps}; "
       "profile earlier steps"
     )
-  check_shared(workdir)
+  init = make_init(run, init_params, multipliers)
+  abstract = abstract_state(init, mesh, rules)
   init_key, *keys = jax.random.split(jax.random.key(run.seed), 3)
+  # A program that no step of the run needs is not compiled.
+  asked = diagnose if run.diagnose_every <= run.steps else None
+  functions = make_step(run, loss_fn, multipliers), asked
+  check_shared(workdir)
   work = _utilization(flops_per_step, mesh)
-  with (
-    EventLog(workdir) as events,
-    jax.set_mesh(mesh),
-    listening() as interruption,
-  ):
+  with holding(workdir), listening() as interruption:
+    claim.check(workdir)
+    checkpoints = Checkpoints(workdir, run, fingerprint)
     with (
+      EventLog(workdir) as events,
       Watchdog(run.watchdog, workdir, events),
-      Checkpoints(workdir, run, fingerprint) as checkpoints,
-      interruption.training(events.write),
+      jax.set_mesh(mesh),
     ):
-      tell_missed(workdir, checkpoints.source)
-      init = make_init(run, init_params, multipliers)
-      begun = _begin(init, init_key, mesh, rules, checkpoints, events)
-      step = int(begun.step)
-      events.tell(step=step, data_wait=0.0)
-      if step >= run.steps:
-        print(f"{workdir}: all {run.steps} steps are done", flush=True)
-        return begun
-      with (
-        MetricWriter(workdir, step) as writer,
-        StepProgress("training", step, run.steps) as progress,
-        events.phase("step"),
-      ):
-        skips = SkipLog(run.guard, batches, workdir, step)
-        window = checkpoints.window
-        log = StepLog(run, writer, progress, events, skips, work, window)
-        # A program that no step of the run needs is not compiled.
-        asked = diagnose if run.diagnose_every <= run.steps else None
-        functions = make_step(run, loss_fn, multipliers), asked
-        with Profile(workdir, profile, log, progress.say) as trace:
-          steps = _steps(run, begun, functions, batches, keys, log, trace)
-          state = _save_some(run, steps, log, checkpoints, interruption)
-    interruption.obey(f"saved step {int(state.step)} in {workdir}")
+      place = _Place(workdir, claim, checkpoints, events, interruption)
+      with checkpoints, interruption.training(events.write):
+        tell_missed(workdir, checkpoints.source)
+        state = _begin(init, init_key, abstract, place)
+        events.tell(step=int(state.step), data_wait=0.0)
+        if int(state.step) < run.steps:
+          told = work, profile
+          state = _advance(run, state, functions, batches, keys, place, told)
+        else:
+          claim.write(workdir)
+          print(f"{workdir}: all {run.steps} steps are done", flush=True)
+      interruption.obey(f"saved step {int(state.step)} in {workdir}")
+      if finish is not None:
+        with events.phase("finish"):
+          finish()
+          wait_for_all("finishing")
   return state
 
 
-def _save_some(run, steps, log, checkpoints, interruption):
-  """Takes steps to the end, or to where all are told to stop; saves there."""
+@dataclasses.dataclass(frozen=True)
+class _Place:
+  """Where a run works, and who has a say in it."""
+
+  workdir: str | os.PathLike
+  claim: Claim
+  checkpoints: Checkpoints
+  events: EventLog
+  interruption: Listener
+
+
+def _advance(run, state, functions, batches, keys, place, told):
+  """Takes steps to the end, or to where all are told to stop."""
+  work, profile = told
+  step, workdir, events = int(state.step), place.workdir, place.events
+  with (
+    MetricWriter(workdir, step) as writer,
+    StepProgress("training", step, run.steps) as progress,
+    events.phase("step"),
+  ):
+    skips = SkipLog(run.guard, batches, workdir, step)
+    window = place.checkpoints.window
+    log = StepLog(run, writer, progress, events, skips, work, window)
+    with Profile(workdir, profile, log, progress.say) as trace:
+      steps = _steps(run, state, functions, batches, keys, log, trace, place)
+      return _save_some(run, steps, log, place)
+
+
+def _save_some(run, steps, log, place):
+  """Takes steps and saves as often as is due, and at the last."""
+  checkpoints = place.checkpoints
   for step, state in steps:
-    last = step == run.steps or interruption.requested(step)
+    last = step == run.steps or place.interruption.requested(step)
     if last or step % run.save_every == 0:
       log.flush()
       with log.aside("checkpoint"):
@@ -157,9 +192,9 @@ def _utilization(flops_per_step, mesh):
   return work
 
 
-def _begin(init, key, mesh, rules, checkpoints, events):
-  """The state of the last checkpoint, else a new one; sharded by the rules."""
-  abstract = abstract_state(init, mesh, rules)
+def _begin(init, key, abstract, place):
+  """The state of the last checkpoint, else a new one; sharded as `abstract`."""
+  checkpoints, events = place.checkpoints, place.events
   shardings = jax.tree.map(lambda leaf: leaf.sharding, abstract)
   checkpoints.check_space(abstract)
   if checkpoints.source is None or checkpoints.weights_only:
@@ -178,7 +213,7 @@ def _begin(init, key, mesh, rules, checkpoints, events):
     return checkpoints.restore(abstract)
 
 
-def _steps(run, state, functions, batches, keys, log, trace):
+def _steps(run, state, functions, batches, keys, log, trace, place):
   """Yields (number, state) after each step; the state lasts until the next."""
   start = int(state.step)
   rates = np.asarray(
@@ -197,6 +232,7 @@ def _steps(run, state, functions, batches, keys, log, trace):
     wait_for_all("compiling")
     log.events.write("compiled", cache=dict(cache))
     notes.append(cache_text(cache))
+  place.claim.write(place.workdir)
   log.begin()
   for step in range(start + 1, run.steps + 1):
     trace.before(step, step_fn)

@@ -98,7 +98,8 @@ class StepLog:
     del metrics["loss_limit"], metrics["grad_norm_limit"]
     self.window.append(metrics)
     self._timed += 1
-    seconds = max(time.monotonic() - self._began, 1e-9)
+    seconds = time.monotonic() - self._began - self._aside
+    seconds = max(seconds, 1e-9)
     speed, wait = self._timed / seconds, self._wait / seconds
     rates = self._rates(seconds)
     self._progress.update(
@@ -119,7 +120,6 @@ class StepLog:
   def _rates(self, seconds):
     if self._work is None:
       return {}
-    seconds -= self._aside
     return self._work.rates(self._timed, seconds, self._wait)
 
   def _warn(self, wait):

@@ -20,6 +20,7 @@ import numpy as np
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import check_range, to_dict
 from eartalk_jax.counting import counting
+from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder
 from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
 from eartalk_jax.training.loop import fit
@@ -55,8 +56,16 @@ def init_params(config):
   return init
 
 
-def tokenizer_loss(config, objective):
-  """(params, {"pictures_BYX3"}, key) -> (loss, metrics), for `training.fit`."""
+def tokenizer_loss(config, objective, accumulate=1):
+  """(params, {"pictures_BYX3"}, key) -> (loss, metrics), for `training.fit`.
+
+  Args:
+    config: TokenizerConfig.
+    objective: ObjectiveConfig.
+    accumulate: microbatches in a batch. The latents' scale is that of the whole
+      batch's variance, whatever the share of it that is seen at a time; with
+      one picture there is none.
+  """
   model = Autoencoder(config)
 
   def loss_fn(params, batch, key):
@@ -65,7 +74,7 @@ def tokenizer_loss(config, objective):
       {"params": params}, pictures_BYX3, method="encode"
     )
     variance_BhwC = jnp.exp(log_variance_BhwC)
-    scale = jax.lax.stop_gradient(jnp.sqrt(jnp.mean(jnp.var(mean_BhwC, 0))))
+    scale = jax.lax.stop_gradient(_scale(mean_BhwC, accumulate))
     deviation_BhwC = jnp.sqrt(variance_BhwC + (objective.noise * scale) ** 2)
     noise_BhwC = jax.random.normal(key, mean_BhwC.shape)
     decoded_BYX3 = model.apply(
@@ -85,6 +94,20 @@ def tokenizer_loss(config, objective):
     return pixels + objective.kl * kl, metrics
 
   return loss_fn
+
+
+def _scale(mean_BhwC, accumulate):
+  """The deviation of latents within a batch, as its part shows it.
+
+  A variance over n of N independent pictures is (1 - 1/n) / (1 - 1/N) of that
+  over all N, on average.
+  """
+  variance = jnp.mean(jnp.var(mean_BhwC, 0))
+  pictures = len(mean_BhwC)
+  if pictures > 1:
+    whole = accumulate * pictures
+    variance *= pictures * (whole - 1) / (whole * (pictures - 1))
+  return jnp.sqrt(variance)
 
 
 def tokenizer_diagnostics(config):
@@ -124,52 +147,68 @@ def latent_statistics(raw, batches):
   return mean_C.astype(np.float32), std.astype(np.float32)
 
 
-def train_tokenizer(config, objective, run, batches, pictures, workdir):
+def train_tokenizer(
+  config, objective, run, batches, sample, workdir, *, claim, mesh, judge
+):
   """Trains, measures the latents and writes WORKDIR/tokenizer.
+
+  The first process alone measures and writes, so what it finds does not depend
+  on how many there are.
 
   Args:
     config: TokenizerConfig.
     objective: ObjectiveConfig.
     run: RunConfig.
-    batches: of {"pictures_BYX3"}, for `training.fit`.
-    pictures: how many of the training pictures the latent statistics take.
+    batches: this process's rows of {"pictures_BYX3"}, for `training.fit`.
+    sample: iterable of the pictures [B Y X 3] that the latent statistics are
+      of.
     workdir: folder of the run. A rerun goes on where it was.
-
-  Returns:
-    The Tokenizer, with averaged weights; None on processes other than the
-    first, which alone writes it.
+    claim, mesh: for `training.fit`.
+    judge: called with the Tokenizer, of averaged weights, once it is written.
 
   Raises:
-    UserError: as `training.fit`; another run is in the folder.
+    UserError: as `training.fit`; or a microbatch is one picture, of which no
+      scale of the noise can be told.
   """
+  if objective.noise and run.batch_size // run.accumulate < 2:
+    raise UserError(
+      f"config: run.batch_size {run.batch_size} over run.accumulate "
+      f"{run.accumulate} leaves one picture at a time, and objective.noise "
+      "goes by how pictures differ; raise batch_size or lower accumulate"
+    )
+
+  def finish():
+    # Together: what is read is verified by all processes.
+    _, params = load_ema(workdir)
+    if jax.process_index():
+      return
+    params = jax.device_get(params)
+    zeros_C = np.zeros(config.channels, np.float32)
+    raw = Tokenizer(config, params, mean_C=zeros_C, std=np.float32(1))
+    tokenizer = Tokenizer(config, params, *latent_statistics(raw, sample))
+    save_tokenizer(pathlib.Path(workdir) / "tokenizer", tokenizer)
+    judge(tokenizer)
+
   fit(
     run,
     init_params=init_params(config),
-    loss_fn=tokenizer_loss(config, objective),
+    loss_fn=tokenizer_loss(config, objective, run.accumulate),
     rules=AUTOENCODER_RULES,
     batches=batches,
     workdir=workdir,
+    claim=claim,
     fingerprint={
       "model": to_dict(config),
       "objective": to_dict(objective),
     },
     diagnose=tokenizer_diagnostics(config),
+    finish=finish,
+    mesh=mesh,
   )
-  if jax.process_index():
-    return None
-  _, params = load_ema(workdir)
-  params = jax.device_get(params)
-  zeros_C = np.zeros(config.channels, np.float32)
-  raw = Tokenizer(config, params, mean_C=zeros_C, std=np.float32(1))
-  sample = _take(batches, pictures)
-  mean_C, std = latent_statistics(raw, sample)
-  tokenizer = Tokenizer(config, params, mean_C, std)
-  save_tokenizer(pathlib.Path(workdir) / "tokenizer", tokenizer)
-  return tokenizer
 
 
-def _take(batches, pictures):
-  """Batches from the beginning of the run until there are enough pictures."""
+def take(batches, pictures):
+  """Pictures of the first batches of a run until there are so many."""
   with counting("measuring latents", pictures, "pictures") as advance:
     for batch in batches.iterate(0):
       pictures_BYX3 = batch["pictures_BYX3"]
