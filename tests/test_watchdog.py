@@ -122,5 +122,5 @@ def test_a_factor_of_zero_starts_no_thread(tmp_path):
 
 
 def test_nonsense_is_refused():
-  with pytest.raises(UserError, match="must be positive"):
+  with pytest.raises(UserError, match="least_seconds is 0.0; give"):
     from_config(WatchdogConfig, {"least_seconds": 0})
