@@ -9,9 +9,11 @@ and without an accelerator, for TPUs with their own compiler (pip install
 'eartalk-jax[aot]'). --slices 4 joins four such slices. A GPU cluster
 (--topology h100:8x8, nodes x GPUs) is compiled by the CPU's compiler on
 simulated devices: collectives are real, memory is not. Ends with status 1 if
-the train step or a frame does not fit.
+the train step or a frame does not fit, and with 2 if that is not known: a
+mistake, or a compiler that crashed, whose last word is told.
 """
 
+import contextlib
 import os
 
 from eartalk_jax.aot.environment import ENVIRONMENT
@@ -19,9 +21,11 @@ from eartalk_jax.aot.environment import ENVIRONMENT
 os.environ.update(ENVIRONMENT)  # before jax starts
 
 from absl import flags  # noqa: E402
+from ml_collections import config_flags  # noqa: E402
 
-from eartalk_jax.aot import compiling, report  # noqa: E402
-from eartalk_jax.aot.topology import topology  # noqa: E402
+from eartalk_jax import outputs  # noqa: E402
+from eartalk_jax.aot import report  # noqa: E402
+from eartalk_jax.aot.proof import proof  # noqa: E402
 from eartalk_jax.config import from_config  # noqa: E402
 from eartalk_jax.errors import UserError  # noqa: E402
 from eartalk_jax.files import write_json  # noqa: E402
@@ -51,28 +55,36 @@ def main(config, workdir):
   if _JSON.value:
     check_file(_JSON.value, "--json")
   config = from_config(TrainConfig, config)
-  target = topology(_TOPOLOGY.value, _SLICES.value)
-  with working(f"compiling the train step for {len(target.devices)} devices"):
-    step = compiling.train_step(
-      config.model, config.data.frames, config.run, target
-    )
-  numbers = report.train_report(config, step, target)
+  if _JSON.value is not None:
+    read = config_flags.get_config_filename(flags.FLAGS["config"])
+    outputs.check_file(_JSON.value, "--json", [read])
+  parts = proof(config, _TOPOLOGY.value, _SLICES.value)
+  with contextlib.closing(parts):
+    numbers = _tell(parts)
+  if _JSON.value is not None:
+    write_json(_JSON.value, numbers)
+  if not numbers["fits"]:
+    print(f"does not fit: {numbers['knob']}")
+  if not numbers["frame"]["fits"]:
+    print("does not fit: a device cannot hold the model of one stream")
+  return int(not (numbers["fits"] and numbers["frame"]["fits"]))
+
+
+def _tell(parts):
+  """Prints a proof's parts as they come; returns all of them as one report."""
+  with working(f"asking the compiler for {_TOPOLOGY.value}"):
+    devices = next(parts)
+  with working(f"compiling the train step for {devices} devices"):
+    numbers = next(parts)
   print(report.text(numbers, "train step"), flush=True)
   with working("compiling the step of a streamed frame for one device"):
-    frame = compiling.frame_step(config.model, target)
-  numbers["frame"] = report.frame_report(config, frame, target)
+    numbers["frame"] = next(parts)
   print(report.text(numbers["frame"], "streamed frame, one stream"))
-  numbers["assumptions"] = report.assumptions(target)
+  numbers["assumptions"] = next(parts)
   print("assumptions")
   for line in numbers["assumptions"]:
     print(f"  - {line}")
-  if _JSON.value:
-    write_json(_JSON.value, numbers)
-  if not step.memory.fits:
-    print(f"does not fit: {numbers['knob']}")
-  if not frame.memory.fits:
-    print("does not fit: a device cannot hold the model of one stream")
-  return int(not (step.memory.fits and frame.memory.fits))
+  return numbers
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ import jax
 import pytest
 
 from configs import demo
-from eartalk_jax.aot import compiling, report
+from eartalk_jax.aot import compiling, proof, report
 from eartalk_jax.aot.environment import ENVIRONMENT
 from eartalk_jax.aot.topology import topology
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
+from eartalk_jax.processes import apart
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.sharding import make_mesh
 from launch.train import TrainConfig, flops_per_step
@@ -33,13 +34,13 @@ _SMALL = {
 }
 
 
-def _check(*arguments, **changes):
+def _check(*arguments, config="configs/demo.py", **changes):
   overrides = [
     f"--config.{key}={value}" for key, value in (_SMALL | changes).items()
   ]
   return subprocess.run(
     [sys.executable, "-m", "launch.compile_check"]
-    + ["--config", "configs/demo.py", *arguments, *overrides],
+    + ["--config", str(config), *arguments, *overrides],
     cwd=_ROOT,
     env=os.environ | {"PYTHONPATH": str(_ROOT)},
     capture_output=True,
@@ -110,8 +111,16 @@ def test_what_does_not_fit_ends_with_status_1_and_a_knob():
     ("v5p:4x4", 1),
     ("v5p", 1),
     ("v9:2x2", 1),
+    ("v4:2x2", 1),
+    ("tpu7x:0x0", 1),
+    ("tpu7x:0x0x0", 1),
+    ("tpu7x:2x2x-1", 1),
+    (f"v5p:2x2x{'9' * 5000}", 1),
     ("v5e:32x32", 1),
+    ("v5p:999x999x999", 1),
+    ("v5e:2x2", 10**9),
     ("h100:8x8", 2),
+    ("h100:99999x8", 1),
     ("v5e:2x2", 0),
     ("h100:" + "9" * 5000 + "x8", 1),
     ("h100:99999x99999", 1),
@@ -119,8 +128,51 @@ def test_what_does_not_fit_ends_with_status_1_and_a_knob():
   ],
 )
 def test_machines_that_nobody_makes_are_an_error(name, slices):
-  with pytest.raises(UserError, match="known are v5e|NODESxGPUS|up to [12]"):
+  told = r"known are v5e|NODESxGPUS|up to \d+ (chips|devices)"
+  with pytest.raises(UserError, match=told):
     topology(name, slices)
+
+
+def _prove_by(monkeypatch, error):
+  def refuse(*unused):
+    raise error
+
+  monkeypatch.setattr(compiling, "train_step", refuse)
+  # As in the process of its own, whose end is that of `test_apart`.
+  monkeypatch.setattr(proof.apart, "each", lambda made, *given: made(*given))
+  return proof.proof(_config(), "h100:2x4")
+
+
+@pytest.mark.parametrize(
+  "error, told",
+  [
+    (
+      jax.errors.JaxRuntimeError("INTERNAL: no layout\nfor this"),
+      r"refuses \(jax .*\): INTERNAL: no layout$",
+    ),
+    (
+      apart.Died("crashed (SIGABRT)", "Check failed: a < b"),
+      r"crashed \(SIGABRT\) \(jax \S+, jaxlib \S+, .*\): Check failed: a < b$",
+    ),
+    (apart.Died("ended with status 1", ""), "; it left no word$"),
+  ],
+)
+def test_what_the_compiler_does_not_survive_names_it(monkeypatch, error, told):
+  parts = _prove_by(monkeypatch, error)
+  assert next(parts) == 8
+  with pytest.raises(UserError, match="--topology h100:2x4: .*" + told):
+    next(parts)
+
+
+def test_a_report_in_place_of_the_config_is_refused_before_any_work(tmp_path):
+  config = tmp_path / "small.py"
+  config.write_text((_ROOT / "configs" / "demo.py").read_text())
+  before = config.read_bytes()
+  given = ("--topology", "v5e:2x2", "--json", str(config))
+  done = _check(*given, config=config)
+  assert done.returncode == 2 and "what the command reads" in done.stderr
+  assert len(done.stderr.splitlines()) == 1
+  assert config.read_bytes() == before
 
 
 def test_without_its_compiler_a_tpu_is_an_error_with_the_remedy(monkeypatch):

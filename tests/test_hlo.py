@@ -1,5 +1,6 @@
 """What is read off the text of compiled programs."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -173,6 +174,26 @@ def test_attributes_of_a_kernel_may_break_its_line():
     for more in ("", ', kernel={\n"a":"b"\n}, x={}')
   )
   assert hlo.analyse(parted, 4) == hlo.analyse(whole, 4)
+
+
+def test_what_another_core_of_a_tpu_does_goes_on_beside_the_rest():
+  begin = _TPU_TEXT.index("  %sum =")
+  end = _TPU_TEXT.index("\n", begin)
+  # As TPU v7x hands all-reduces to its sparse cores, between two computations.
+  core = """%elsewhere (p.4: f32[1,256]) -> f32[1,256] {
+  %p.4 = f32[1,256]{1,0:T(1,128)S(1)} parameter(0), backend_config={"used_scoped_memory_configs":[]}
+  ROOT %sum.1 = f32[1,256]{1,0:T(1,128)S(1)} all-reduce(%p.4), replica_groups=mesh['a'=4] {'a'}, to_apply=%add
+}, execution_thread="sparsecore"
+
+"""
+  start = """  %sum.call-start = ((f32[1,256]{1,0:T(1,128)S(1)}), f32[1,256]{1,0:T(1,128)S(1)}) call-start(%row), async_execution_thread="sparsecore", to_apply=%elsewhere
+  %sum = f32[1,256]{1,0:T(1,128)S(1)} call-done(%sum.call-start)"""
+  text = _TPU_TEXT[:begin] + start + _TPU_TEXT[end:]
+  text = text.replace("%sliced (", core + "%sliced (")
+  here, there = hlo.analyse(_TPU_TEXT, 4), hlo.analyse(text, 4)
+  assert here.bytes == there.bytes
+  (waiting,), (beside,) = here.collectives, there.collectives
+  assert beside == dataclasses.replace(waiting, waits=False)
 
 
 def test_a_loop_of_unknown_length_is_an_error():

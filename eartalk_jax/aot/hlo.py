@@ -150,7 +150,7 @@ class _Reader:
       elif line.opcode == "conditional":
         # The skipped branch of a step is the rare one: count the longest.
         self._walk(max(called.values(), key=self._flops_of), times, waits)
-      elif line.opcode in ("call", "async-start"):
+      elif line.opcode in ("call", "call-start", "async-start"):
         for body in called.values():
           self._walk(body, times, waits and line.opcode == "call")
       elif line.opcode == "send" and _MEGASCALE in line.rest:

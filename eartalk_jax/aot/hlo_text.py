@@ -30,6 +30,8 @@ _BYTES = {
 }
 _ARRAY = re.compile(r"(\w+)\[([\d,]*)\](\{[^{}]*\})?")
 _HEADER = re.compile(r"^(ENTRY )?%?(\S+) \(.*\) -> .* \{$")
+# A computation of another core says so behind its end.
+_END = re.compile(r'^\}(, execution_thread="[^"]*")?$')
 _NAME = re.compile(r"^\s*(ROOT )?%?(\S+) = ")
 _OPCODE = re.compile(r"\s*([\w\-]+)\(")
 _COMMENT = re.compile(r"/\*.*?\*/")
@@ -94,7 +96,7 @@ def parse(text):
       if header:
         current = computations.setdefault(header.group(2), {})
         entry = header.group(2) if header.group(1) else entry
-    elif line == "}":
+    elif _END.match(line):
       current = None
     else:
       instruction = _instruction(line)
@@ -109,7 +111,7 @@ def _whole_lines(text):
   """The lines; one that a kernel's own attributes broke is put together."""
   whole = None
   for line in text.splitlines():
-    if whole is not None and line != "}" and not _NAME.match(line):
+    if whole is not None and not (_END.match(line) or _NAME.match(line)):
       whole += line
       continue
     if whole is not None:

@@ -14,16 +14,19 @@ from eartalk_jax.aot.environment import ENVIRONMENT
 from eartalk_jax.errors import UserError
 from eartalk_jax.telemetry import hardware
 
-_TPUS = ("v5e", "v5p", "v6e", "tpu7x")
+_TPUS = ("v4", "v5e", "v5p", "v6e", "tpu7x")
 _GPUS = ("a100", "h100", "h200", "b200")
 _KNOWN = (
-  "known are v5e:AxB, v6e:AxB (2-D, up to 16x16), v5p:AxBxC, tpu7x:AxBxC (3-D; "
-  f"v5p:4x4x4 has 64 chips) and NODESxGPUS of {', '.join(_GPUS)} (h100:8x8)"
+  "known are v5e:AxB, v6e:AxB (2-D, up to 16x16), v4:AxBxC, v5p:AxBxC, "
+  "tpu7x:AxBxC (3-D; v5p:4x4x4 has 64 chips) and NODESxGPUS of "
+  f"{', '.join(_GPUS)} (h100:8x8)"
 )
-# The most a slice of them can be, and the axes of its torus.
-_LARGEST = {"v5e": 256, "v6e": 256, "v5p": 6144, "tpu7x": 9216}
-
-_MOST_SIMULATED = 16_384
+# The most chips that a slice of them can have.
+_LARGEST = {"v4": 4096, "v5e": 256, "v6e": 256, "v5p": 6144, "tpu7x": 9216}
+# What one process can simulate, and what slices can have together.
+_MOST_GPUS, _MOST_CHIPS = 4096, 100_000
+# Both cores of a chip are one device, as on the machines themselves.
+_JOINED = {"v4": {"chip_config_name": "megacore"}}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +77,7 @@ def topology(name, slices=1):
   Raises:
     UserError: nobody makes such a machine, or libtpu is not installed.
   """
-  match = re.fullmatch(r"(\w+):([0-9]{1,6}(?:x[0-9]{1,6})*)", name)
+  match = re.fullmatch(r"(\w+):([0-9]{1,5}(?:x[0-9]{1,5})*)", name)
   if match is None or match.group(1) not in _TPUS + _GPUS:
     raise UserError(f"--topology {name!r}: {_KNOWN}")
   kind = match.group(1)
@@ -96,13 +99,17 @@ def _tpu(name, chip, sizes, slices):
       f"--topology {name!r}: a slice of {chip.name} has up to "
       f"{_LARGEST[chip.name]} chips; use --slices"
     )
+  if math.prod(sizes) * slices > _MOST_CHIPS:
+    raise UserError(f"--slices {slices}: up to {_MOST_CHIPS} chips in all")
   if not ENVIRONMENT.items() <= os.environ.items():
     raise RuntimeError("aot.environment must be set before jax starts")
   if importlib.util.find_spec("libtpu") is None:
     raise UserError(
       "compiling for a TPU needs its compiler: pip install 'eartalk-jax[aot]'"
     )
-  more = {"num_slices": slices} if slices > 1 else {}
+  more = dict(_JOINED.get(chip.name, {}))
+  if slices > 1:
+    more["num_slices"] = slices
   try:
     found = topologies.get_topology_desc(
       platform="tpu", topology_name=name, **more
@@ -117,9 +124,9 @@ def _tpu(name, chip, sizes, slices):
 
 def _gpu(name, chip, nodes, per_node):
   count = nodes * per_node
-  if count > _MOST_SIMULATED:
+  if count > _MOST_GPUS:
     raise UserError(
-      f"--topology {name!r}: up to {_MOST_SIMULATED} GPUs can be simulated"
+      f"--topology {name!r}: up to {_MOST_GPUS} devices can be simulated"
     )
   jax.config.update("jax_num_cpu_devices", count)
   devices = tuple(jax.devices("cpu"))

@@ -4,7 +4,7 @@ Convolutions over time first, as in speech recognition: a sound is the same
 whenever it comes, so what is learned of it at one place serves at all of them.
 
 Dimension key: leading ... batch (and frames), A mel steps, F mel bins, D width,
-M audio tokens, t taps.
+M audio tokens, t taps, I inputs of all taps.
 """
 
 import flax.linen as nn
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.layers import lift
-from eartalk_jax.models.products import Dense
+from eartalk_jax.models.products import Dense, product
 
 CONVOLUTIONS = 2
 TAPS = 3
@@ -40,13 +40,18 @@ class Convolution(nn.Module):
     x, kernel_tFD, bias_D = nn.dtypes.promote_dtype(
       x, kernel_tFD, bias_D, dtype=self.dtype
     )
-    # As "SAME" pads it: the end first.
-    steps = -(-x.shape[-2] // 2)
-    short = max(2 * (steps - 1) + TAPS - x.shape[-2], 0)
-    lead = ((0, 0),) * (x.ndim - 2)
-    x = jnp.pad(x, (*lead, (short // 2, short - short // 2), (0, 0)))
-    taps = [x[..., i : i + 2 * steps - 1 : 2, :] for i in range(TAPS)]
-    out = jnp.einsum("...AtF,tFD->...AD", jnp.stack(taps, -2), kernel_tFD)
+    # As "SAME" pads it, the end first, and one step more to fill the pairs.
+    length, bins = x.shape[-2:]
+    pairs = -(-length // 2) + 1
+    before = length % 2
+    pad = ((0, 0),) * (x.ndim - 2)
+    pad += ((before, 2 * pairs - length - before), (0, 0))
+    x = jnp.pad(x, pad).reshape(*x.shape[:-2], pairs, 2 * bins)
+    # A pair and the first step of the next. A slice with a stride would say
+    # the same, and the compiler of TPU v7x aborts on it.
+    x = jnp.concatenate([x[..., :-1, :], x[..., 1:, :bins]], -1)
+    kernel_ID = kernel_tFD.reshape(-1, self.width)
+    out = product(x, kernel_ID, (((x.ndim - 1,), (0,)), ((), ())))
     return out + lift(bias_D, out.ndim)
 
 
