@@ -13,9 +13,13 @@ from scaling_points import (
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.scaling import huber
+from eartalk_jax.scaling.bootstrap import draw
 from eartalk_jax.scaling.fitting import constants, fit_points, prediction
 from eartalk_jax.scaling.law import Cost, Law, optimum
+from eartalk_jax.scaling.points import points_of
 from launch import fit as command
+
+SIXES = np.geomspace(1e4, 1e6, 6)
 
 
 def write(path, params, tokens, loss, **columns):
@@ -120,6 +124,45 @@ def test_intervals_hold_the_truth_and_a_larger_run():
   assert all(count >= 9 for count in inside.values()), inside
 
 
+def lonely(seed=0):
+  """Three token counts, one of them of a single point."""
+  params = np.append(np.tile(SIXES, 2), SIXES[3])
+  tokens = np.append(np.repeat([1e7, 1e9], 6), 1e8)
+  noise = np.random.default_rng(seed).normal(size=13)
+  loss = LAW.loss(params, tokens) * np.exp(0.002 * noise)
+  return points_of(params, tokens, loss)
+
+
+def test_every_resample_can_carry_a_law():
+  points, rng = lonely(), np.random.default_rng(0)
+  kept_P = np.ones(13, bool)
+  kept_P[4] = False
+  weight_RP = draw(points, kept_P, 300, rng)
+  assert weight_RP.shape == (300, 13)
+  assert (weight_RP.sum(axis=1) == 12).all() and not weight_RP[:, 4].any()
+  for weight_P in weight_RP:
+    there = weight_P > 0
+    assert len(set(points.tokens[there])) == 3
+    assert len(set(points.params[there])) > 2
+  # Where none is lost the drawing is plain.
+  many = study_points()
+  plain = np.random.default_rng(1).multinomial(28, np.full(28, 1 / 28), 50)
+  drawn = draw(many, np.ones(28, bool), 50, np.random.default_rng(1))
+  np.testing.assert_array_equal(drawn, plain)
+
+
+def test_intervals_are_wide_where_one_point_alone_tells_e():
+  inside = 0
+  for seed in range(8):
+    study = fit_points(lonely(seed), resamples=100)
+    told = constants(study)[0]
+    inside += told["E_low"] < LAW.E < told["E_high"]
+    assert told["E_high"] - told["E_low"] > 0.05
+    # Without it there would be no law that it could miss.
+    assert all(study.points.tokens[p.index] != 1e8 for p in study.leverages)
+  assert inside >= 7
+
+
 def test_diverged_and_left_out_points_are_listed_but_not_fitted(tmp_path):
   points = study_points()
   loss = list(points.loss)
@@ -209,6 +252,12 @@ def of(**where):
   return broken(params=points.params, tokens=points.tokens, loss=points.loss)
 
 
+def crossed(params, tokens):
+  """Every size on every number of tokens."""
+  params, tokens = map(np.ravel, np.meshgrid(params, tokens))
+  return broken(params=params, tokens=tokens, loss=LAW.loss(params, tokens))
+
+
 def two_laws():
   """The smallest sizes do 5 % worse than the law of all others."""
   points = study_points(sizes=41, budgets=np.geomspace(1e13, 1e16, 8))
@@ -250,6 +299,13 @@ def with_flops(factor):
     (of(sizes=2), "only 8 points"),
     (of(budgets=[1e14], sizes=12), "1 budget"),
     (of(budgets=[1e14, 1e15]), "2 budget"),
+    (
+      crossed(SIXES, [1e7, 1e9]),
+      r"6 level.* of params .* and 2 level.* of tokens \(1e\+07, 1e\+09\)",
+    ),
+    (crossed(SIXES, [1e7, 1.1e7, 1e9]), r"and 2 level\(s\) of tokens"),
+    (crossed([1e5, 1e6], 1e3 * SIXES), r"2 level\(s\) of params"),
+    (crossed([1e5], 100 * SIXES.repeat(2) * np.tile([1, 2], 6)), "1 level"),
     (of(centre=0.05), "no interior minimum: at each of 4 budgets the lowest"),
     (of(centre=20.0), "at the smallest of the sizes"),
     (together(), "do not vary apart"),
