@@ -31,8 +31,13 @@ _SEEDS = flags.DEFINE_integer(
 def main(config, workdir):
   """The command; returns its exit status."""
   del workdir  # nothing is trained
-  out, sizes = widths.out(), widths.widths()
-  config = from_config(TrainConfig, config)
+  sizes, config = widths.widths(), from_config(TrainConfig, config)
+  with widths.out() as out:
+    return _check(config, sizes, out)
+
+
+def _check(config, sizes, out):
+  """Measures, writes, and returns the exit status."""
   # The first steps are the check: no warm-up, no fall.
   optimizer = dataclasses.replace(
     config.run.optimizer, warmup_steps=0, decay="constant", decay_steps=0

@@ -1,10 +1,13 @@
 """What commands that compare models of several widths ask for."""
 
-import pathlib
+import argparse
 
 from absl import flags
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
+from launch.arguments import integer
 from launch.out_flag import OUT
 
 _WIDTHS = flags.DEFINE_list(
@@ -19,18 +22,23 @@ def widths():
 
 def parse_widths(words):
   """Ascending integers; raises UserError otherwise."""
-  if not all(word.strip().isdigit() for word in words):
-    raise UserError(f"--widths {','.join(words)} are not whole numbers")
-  found = [int(word) for word in words]
+  width = integer(1, 2**20)
+  try:
+    found = [width(word) for word in words]
+  except argparse.ArgumentTypeError as error:
+    raise UserError(f"--widths {error}") from None
   if len(found) < 2 or sorted(set(found)) != found:
     raise UserError("--widths needs at least two widths, the smallest first")
   return found
 
 
 def out():
-  """The folder, made if it is not there; raises UserError if none is said."""
-  if OUT.value is None:
+  """A context in which this command alone works in the folder, which it makes.
+
+  Raises:
+    UserError: none is said, it cannot be written, or another one works there.
+  """
+  if not OUT.value:
     raise UserError("--out is needed; see --help")
-  folder = pathlib.Path(OUT.value)
-  folder.mkdir(parents=True, exist_ok=True)
-  return folder
+  check_folder(OUT.value)
+  return alone_in(OUT.value)
