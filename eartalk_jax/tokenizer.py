@@ -32,7 +32,7 @@ from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 
-VERSION = 3
+VERSION = 4
 # Pictures in one compiled call: 64 are slower than 32 on a CPU, per picture.
 _ROWS = 32
 

@@ -47,21 +47,23 @@ class LadderConfig:
   lr_power: float
 
   def __post_init__(self):
-    if self.spacing <= 1:
-      raise ValueError("spacing must be more than 1")
-    if self.each_side < 3:
+    if not 1.01 <= self.spacing <= 100:
+      raise ValueError("spacing must lie from 1.01 to 100")
+    if not 3 <= self.each_side <= 100:
       raise ValueError(
         "each_side must be at least 3: a parabola through fewer than 7 sizes "
-        "has no minimum that can be trusted"
+        "has no minimum that can be trusted; 100 are too many"
       )
     if min(self.unit, self.head_dim, self.least_steps) < 1:
       raise ValueError("unit, head_dim and least_steps must be at least 1")
     if self.unit % 2:
       raise ValueError("unit must be even: positions take half a head each")
-    if not 0 < self.cooldown < 1 or self.frames_per_param <= 0:
-      raise ValueError(
-        "cooldown must lie in (0, 1) and frames_per_param be positive"
-      )
+    if not 0 < self.cooldown < 1:
+      raise ValueError("cooldown must lie in (0, 1)")
+    if not 1e-6 <= self.frames_per_param <= 1e6:
+      raise ValueError("frames_per_param must lie from 1e-6 to 1e6")
+    if not -10 <= self.lr_power <= 10:
+      raise ValueError("lr_power must lie from -10 to 10")
 
 
 def resized(model, width, unit, head_dim, depth=None):
@@ -92,7 +94,9 @@ def resized(model, width, unit, head_dim, depth=None):
 
 def _heads(width, head_dim):
   """The number of heads of even width that are nearest to `head_dim`."""
-  fitting = [n for n in range(1, width + 1) if width % (2 * n) == 0]
+  half = width // 2
+  small = [n for n in range(1, math.isqrt(half) + 1) if half % n == 0]
+  fitting = sorted({*small, *(half // n for n in small)})
   return min(fitting, key=lambda n: abs(math.log(width / n / head_dim)))
 
 
