@@ -217,9 +217,9 @@ def test_only_one_runs_or_plans_in_a_folder(
 ):
   few = some_cells(read_plan("law"), tmp_path / "few")
   monkeypatch.setattr(sys, "argv", ["sweep", "run", str(few.directory)])
-  with alone_in(few.directory):
-    with pytest.raises(UserError, match="another command is at work in"):
-      launch_sweep._run_or_status()
+  refused = pytest.raises(UserError, match="another command is at work in")
+  with alone_in(few.directory), refused:
+    launch_sweep._run_or_status()
   monkeypatch.setattr(sys, "argv", ["sweep", "run", "law", "--cell", "99"])
   with pytest.raises(
     UserError, match="no cell 99: the sweep has cells 0 to 14"
