@@ -65,7 +65,8 @@ class TalkerBatches:
     global_batch,
     seed,
     rows=None,
-    sinks=1,
+    *,
+    sinks,
   ):
     """Reads no record yet.
 

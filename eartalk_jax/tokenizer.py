@@ -33,7 +33,7 @@ from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 
-VERSION = 3
+VERSION = 4
 # Pictures in one compiled call: 64 are slower than 32 on a CPU, per picture.
 _ROWS = 32
 

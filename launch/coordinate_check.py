@@ -18,7 +18,6 @@ from absl import flags
 from eartalk_jax.config import from_config
 from eartalk_jax.counting import counting
 from eartalk_jax.files import write_json
-from eartalk_jax.locks import alone_in
 from eartalk_jax.scaling import coordinate_plot, coordinates
 from launch import configured, out_flag, widths
 from launch.train import TrainConfig
@@ -40,7 +39,7 @@ def main(config, workdir):
   del workdir  # nothing is trained
   sizes = widths.widths()
   config = from_config(TrainConfig, config)
-  with alone_in(widths.out()) as out:
+  with widths.out() as out:
     verdicts = _check(config, sizes, out)
   return _tell(verdicts, out)
 

@@ -7,23 +7,25 @@ the points cannot carry a law. Columns of the file: params, tokens, loss, and
 if wanted flops, group (the recipe) and diverged (true or false).
 """
 
-import argparse
 import importlib.metadata
-import math
+import os
 import pathlib
 import platform
 import shlex
 import sys
+from argparse import ArgumentTypeError
 
 import numpy as np
 
 from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_file
 from eartalk_jax.scaling.findings import findings
 from eartalk_jax.scaling.fitting import fit_points
 from eartalk_jax.scaling.law import read_runs
-from eartalk_jax.scaling.points import read_points
+from eartalk_jax.scaling.points import RANGE, read_points
 from eartalk_jax.scaling.report import Told, build_report
 from eartalk_jax.scaling.summary import print_summary
 from eartalk_jax.scaling.sweep_reading import (
@@ -32,7 +34,10 @@ from eartalk_jax.scaling.sweep_reading import (
   sweep_beside,
 )
 from launch import cli
+from launch.arguments import Parser, integer, number
 
+_WRITTEN = ("fit.json", "report.html")
+_FAR = 1e6  # times the largest point, or below the smallest
 _EPILOG = """examples:
   python -m launch.fit --points runs/sweep/points.csv --out runs/sweep/fit
   python -m launch.fit --points points.csv --out fit --budgets 1e21,1e23 \\
@@ -43,12 +48,7 @@ exit status: 0 fitted (fit.json may hold warnings), 2 refused, with the reason
 
 
 def _arguments(argv):
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.fit",
-    description=__doc__,
-    epilog=_EPILOG,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser("fit", __doc__, _EPILOG)
   add = parser.add_argument
   add("--points", required=True, help="CSV file of points")
   add("--out", required=True, help="folder to write to")
@@ -56,25 +56,59 @@ def _arguments(argv):
   add("--at", default="", help="runs to predict: PARAMS:TOKENS[:LOSS],...")
   add("--without", default="", help="lines of the file to leave out: 2,7")
   add("--partial", action="store_true", help="fit a sweep that is not finished")
-  add("--resamples", type=int, default=1000, help="for intervals (%(default)s)")
-  add("--seed", type=int, default=0, help="of the resampling (%(default)s)")
+  add(
+    "--resamples",
+    type=integer(100, 20_000),
+    default=1000,
+    help="for intervals (%(default)s)",
+  )
+  add(
+    "--seed",
+    type=integer(0, 2**32 - 1),
+    default=0,
+    help="of the resampling (%(default)s)",
+  )
   args = parser.parse_args(argv)
-  if args.resamples < 100:
-    parser.error("--resamples: intervals need at least 100")
-  args.budgets = _numbers("--budgets", args.budgets, float)
-  args.without = _numbers("--without", args.without, int)
+  args.budgets = _numbers("--budgets", args.budgets, number(*RANGE["flops"]))
+  args.without = _numbers("--without", args.without, integer(1))
   args.at = read_runs(args.at)
   return args
 
 
 def _numbers(flag, text, kind):
   try:
-    numbers = [kind(part) for part in filter(None, text.split(","))]
-  except ValueError:
-    raise UserError(f"{flag} {text}: give numbers, with commas") from None
-  if any(not 0 < number < math.inf for number in numbers):
-    raise UserError(f"{flag} {text}: every number has to be positive")
-  return numbers
+    return [kind(part) for part in filter(None, text.split(","))]
+  except ArgumentTypeError as error:
+    raise UserError(f"{flag} {error}, with commas between them") from None
+
+
+def _shown(text):
+  """A text with names of any bytes, as UTF-8 can tell it."""
+  return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def _refuse_far(points, args):
+  """Raises a UserError if what is asked for cannot be in the points' units.
+
+  Raises:
+    UserError: a budget, or a run's size or tokens, a millionth of the smallest
+      or a million times the largest.
+  """
+  if not len(points):
+    return
+  asked = [
+    ("--budgets", "FLOPs", points.cost(), flops) for flops in args.budgets
+  ]
+  for params, tokens, _ in args.at:
+    asked.append(("--at", "params", points.params, params))
+    asked.append(("--at", "tokens", points.tokens, tokens))
+  for flag, name, values, value in asked:
+    if not values.min() / _FAR <= value <= values.max() * _FAR:
+      raise UserError(
+        f"{flag}: {value:g} {name}, where the points have {values.min():.3g} "
+        f"to {values.max():.3g}: over {_FAR:g} times away no law tells "
+        "anything; are the units the same?"
+      )
 
 
 def fit_groups(points, resamples, seed):
@@ -112,7 +146,7 @@ def _read(args):
       refuse_unfinished(sweep)
   points, diverged, left_out = read_points(args.points, args.without)
   about = {
-    "file": args.points,
+    "file": _shown(args.points),
     "sha256": files.sha256_of_file(args.points),
     "fitted": len(points),
     "diverged": [diverged.name(i) for i in range(len(diverged))],
@@ -145,13 +179,17 @@ def analyse(argv):
     UserError: the points cannot carry a law.
   """
   args = _arguments(argv)
+  for name in _WRITTEN:
+    check_file(pathlib.Path(args.out, name), reads=[args.points])
   points, about, sweep = _read(args)
+  _refuse_far(points, args)
   studies = fit_groups(points, args.resamples, args.seed)
   runs = args.at + (sweep.checks() if sweep else [])
   found = findings(studies, args.budgets, runs)
   found["warnings"] = [*_notes(about), *found["warnings"]]
   found["points"] = about
-  found["command"] = shlex.join(["python", "-m", "launch.fit", *argv])
+  command = shlex.join(["python", "-m", "launch.fit", *argv])
+  found["command"] = _shown(command)
   found["seed"] = args.seed
   found["versions"] = {"Python": platform.python_version()} | {
     name: importlib.metadata.version(name)
@@ -164,15 +202,12 @@ def main(argv=None):
   """The command."""
   args, studies, found, sweep = analyse(sys.argv[1:] if argv is None else argv)
   print_summary(found)
-  out = pathlib.Path(args.out)
-  try:
-    out.mkdir(parents=True, exist_ok=True)
-  except OSError as error:
-    raise UserError(f"--out {out}: {error.strerror}") from None
   report = build_report(_told(args, studies, found, sweep))
-  files.write_json(out / "fit.json", found)
-  files.write_text(out / "report.html", report)
-  print(f"fit: {out / 'fit.json'}\nreport: {out / 'report.html'}")
+  fit_name, report_name = _WRITTEN
+  with alone_in(args.out) as out:
+    files.write_json(out / fit_name, found)
+    files.write_text(out / report_name, report)
+  print(_shown(f"fit: {out / fit_name}\nreport: {out / report_name}"))
 
 
 def _told(args, studies, found, sweep):
@@ -183,7 +218,7 @@ def _told(args, studies, found, sweep):
   cells = sweep.rows(args.out) if sweep else []
   by_group = {found["group"]: found} | found["groups"]
   return Told(
-    title=f"Scaling law of {args.points}",
+    title=_shown(f"Scaling law of {args.points}"),
     found=found,
     images={
       group: draw_all(

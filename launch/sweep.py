@@ -22,7 +22,6 @@ weights on one fixed set of held-out frames, noise levels, times and noise.
 exit status: 0 all is well, 1 cells failed, 2 wrong use
 """
 
-import argparse
 import os
 import pathlib
 import subprocess
@@ -32,10 +31,11 @@ import time
 from absl import flags
 
 from eartalk_jax.counting import counting
-from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
 from eartalk_jax.scaling.sweep_files import read_plan, write_points
 from eartalk_jax.scaling.sweep_table import status_table
 from launch import cli, configured, out_flag, sweep_plan
+from launch.arguments import Parser, integer
 from launch.sweep_cells import run_cells, shared_probe
 
 _LOOK_EVERY_S = 0.5
@@ -61,19 +61,20 @@ def _run_or_status():
   sweep_plan.check_data(sweep)
   if args.cell is not None:
     return _run_one(sweep, args.cell)
-  if args.jobs < 1:
-    raise UserError("--jobs must be at least 1")
-  return _run_all(sweep, args.jobs)
+  with alone_in(args.directory, "DIR"):
+    return _run_all(sweep, args.jobs)
 
 
 def _parser():
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.sweep",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
+  parser = Parser("sweep", __doc__)
+  commands = parser.add_subparsers(
+    dest="command",
+    required=True,
+    parser_class=lambda prog, description=None: Parser(
+      prog.removeprefix("python -m launch."), description
+    ),
   )
-  commands = parser.add_subparsers(dest="command", required=True)
-  commands.add_parser("plan", help="see plan --help", add_help=False)
+  commands.add_parser("plan", help="see plan --help")
   for name, text in (
     ("run", "train and measure what is not done yet"),
     ("status", "what became of each cell"),
@@ -85,14 +86,14 @@ def _parser():
     if name == "run":
       command.add_argument(
         "--jobs",
-        type=int,
+        type=integer(1, 1024),
         default=1,
         metavar="N",
         help="sizes at a time; they share this machine's cores (default 1)",
       )
       command.add_argument(
         "--cell",
-        type=int,
+        type=integer(0),
         metavar="I",
         help="this cell alone, in this process; it waits where another "
         "process trains the trunk that both need",
@@ -101,10 +102,6 @@ def _parser():
 
 
 def _run_one(sweep, number):
-  if not 0 <= number < len(sweep.cells):
-    raise UserError(
-      f"--cell {number}: the sweep has cells 0 to {len(sweep.cells) - 1}"
-    )
   run_cells(sweep.directory, [number])
   write_points(sweep)
   return 0

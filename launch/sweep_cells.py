@@ -3,7 +3,6 @@
 python -m launch.sweep_cells DIR NUMBER...     what `launch.sweep run` starts
 """
 
-import argparse
 import contextlib
 import math
 import os
@@ -17,16 +16,17 @@ from eartalk_jax import files
 from eartalk_jax.checkpoints.checkpoint_files import (
   checkpoints_of,
   committed_steps,
-  lock,
 )
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import measuring
 from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.evaluation.held_out_videos import make_videos
 from eartalk_jax.evaluation.probe import probe_config
 from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
+from eartalk_jax.locks import lock
 from eartalk_jax.models.talker import Talker
 from eartalk_jax.scaling import fixed_loss
 from eartalk_jax.scaling.cells import cell_config, trunk_config
@@ -35,6 +35,7 @@ from eartalk_jax.telemetry.progress import working
 from eartalk_jax.training import objective
 from eartalk_jax.training.skips import Diverged
 from launch import cli
+from launch.arguments import Parser, integer
 from launch.train import TrainConfig, train
 
 _LOOK_EVERY_S = 1.0
@@ -170,10 +171,10 @@ def shared_probe(sweep):
   """The probe that all cells are looked at with; trained once."""
   dataset = open_dataset(sweep.settings.probe_frames, "frames")
   config = probe_config(dataset.manifest, dataset.manifest["config"]["size"])
-  with _holding(sweep.directory):
-    return probe_for(
-      sweep.directory / "probe", dataset.fingerprint, dataset.source, config
-    )
+  folder = sweep.directory / "probe"
+  folder.mkdir(exist_ok=True)
+  with _holding(folder):
+    return probe_for(folder, dataset.fingerprint, dataset.source, config)
 
 
 @contextlib.contextmanager
@@ -195,6 +196,12 @@ def _holding(directory):
 def run_cells(directory, numbers):
   """Runs those cells, by number."""
   sweep = read_plan(directory)
+  for number in numbers:
+    if not 0 <= number < len(sweep.cells):
+      raise UserError(
+        f"there is no cell {number}: the sweep has cells 0 to "
+        f"{len(sweep.cells) - 1}"
+      )
   runner = CellRunner(sweep)
   for number in numbers:
     cell = sweep.cells[number]
@@ -204,11 +211,9 @@ def run_cells(directory, numbers):
 
 def main():
   """The command."""
-  parser = argparse.ArgumentParser(
-    prog="python -m launch.sweep_cells", description=__doc__
-  )
+  parser = Parser("sweep_cells", __doc__)
   parser.add_argument("directory", type=pathlib.Path)
-  parser.add_argument("numbers", type=int, nargs="+")
+  parser.add_argument("numbers", type=integer(0), nargs="+")
   args = parser.parse_args()
   run_cells(args.directory, args.numbers)
 

@@ -1,14 +1,17 @@
 """Plans a sweep: the part of launch.sweep that reads a config file."""
 
 import dataclasses
-import json
 import pathlib
+import sys
 
 from absl import flags
 
 from data_pipelines.shards import open_dataset
 from eartalk_jax.config import from_config, nearest, to_dict
+from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
+from eartalk_jax.outputs import check_folder
 from eartalk_jax.scaling.cells import Machine
 from eartalk_jax.scaling.ladder import Ladder
 from eartalk_jax.scaling.law import Law
@@ -43,14 +46,17 @@ _DEVICE = flags.DEFINE_string(
   "--peak.",
 )
 _DEVICES = flags.DEFINE_integer(
-  "devices", 1, "How many of them a cell has.", lower_bound=1
+  "devices",
+  1,
+  "How many of them a cell has.",
+  lower_bound=1,
+  upper_bound=10**7,
 )
 _PEAK = flags.DEFINE_float(
-  "peak", None, "FLOP/s of a device that is not known.", lower_bound=1.0
+  "peak", None, "FLOP/s of a device that is not known."
 )
-_MFU = flags.DEFINE_float(
-  "mfu", 0.4, "Share of the peak that is assumed.", lower_bound=0.0
-)
+_MFU = flags.DEFINE_float("mfu", 0.4, "Share of the peak that is assumed.")
+_MOST_PEAK = 1e18  # of one device
 
 
 def main(config, workdir):
@@ -59,6 +65,7 @@ def main(config, workdir):
   for flag in (_BUDGETS, OUT):
     if not flag.value:
       raise UserError(f"--{flag.name} is needed; see --help")
+  check_folder(OUT.value, reads=[_LAW.value])
   sweep = make_sweep(
     config,
     pathlib.Path(OUT.value),
@@ -67,7 +74,8 @@ def main(config, workdir):
     machine=_machine(),
     law=_law(_LAW.value) if _LAW.value else None,
   )
-  write_plan(sweep)
+  with alone_in(OUT.value):
+    write_plan(sweep)
   print(plan_table(sweep))
   print(f"\n{OUT.value}/sweep.json has it all; next:")
   print(f"  python -m launch.sweep run {OUT.value}")
@@ -107,11 +115,12 @@ def check_data(sweep):
   train = from_config(TrainConfig, sweep.config)
   found, _ = _data(train, sweep.settings)
   for name, planned in sweep.fingerprints.items():
-    if found[name] != planned:
+    now = found.get(name, "nothing")
+    if now != planned:
       raise UserError(
         f"{sweep.directory}: the sweep was planned for other data: the "
         f"fingerprint of {name} was {planned[:16]} and is now "
-        f"{found[name][:16]}; put the old data back, or plan a new sweep"
+        f"{now[:16]}; put the old data back, or plan a new sweep"
       )
 
 
@@ -149,26 +158,31 @@ def _flops(text):
 
 
 def _law(path):
-  try:
-    fit = json.loads(pathlib.Path(path).read_text())
-    names = [field.name for field in dataclasses.fields(Law)]
-    return Law(**{name: float(fit[name]) for name in names})
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise UserError(
-      f"--law {path} is no fit.json of launch.fit ({error!r})"
-    ) from None
+  fit = read_json(path, "give a fit.json of launch.fit")
+  names = [field.name for field in dataclasses.fields(Law)]
+  for name in names:
+    value = fit.get(name) if isinstance(fit, dict) else None
+    least = 0.0 if name == "E" else sys.float_info.min
+    if type(value) not in (int, float) or value < least:
+      raise UserError(
+        f"--law {path}: {name} is {value!r}, not a positive number; give a "
+        "fit.json of launch.fit"
+      )
+  return Law(**{name: float(fit[name]) for name in names})
 
 
 def _machine():
   name, peak = _DEVICE.value, _PEAK.value
+  if peak is not None and not 1 <= peak <= _MOST_PEAK:
+    raise UserError(f"--peak {peak:g}: give 1 to {_MOST_PEAK:g} FLOP/s")
+  if not 1e-6 <= _MFU.value <= 1:
+    raise UserError(f"--mfu {_MFU.value:g}: give a share, such as 0.4")
   chip = chip_named(name)
   if chip is None and peak is None:
     raise UserError(
       f"--device {name}: its peak is not known; give --peak FLOP/s, or one "
       f"that is; {nearest(name, chip_names())}"
     )
-  if _MFU.value <= 0:
-    raise UserError("--mfu must be more than 0")
   return Machine(
     name,
     _DEVICES.value,

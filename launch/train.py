@@ -85,7 +85,7 @@ def train(config, workdir, profile=None):
     config.run.batch_size,
     config.run.seed,
     local_rows(config.run.batch_size, mesh),
-    config.model.sinks,
+    sinks=config.model.sinks,
   )
   fingerprint = {
     "model": to_dict(config.model),

@@ -3,18 +3,20 @@
 example, after `make demo`:
   python -m launch.transfer --config configs/demo.py --widths 64,128,256,512 \\
     --rates 2e-3,4e-3,8e-3,16e-3 --config.data.tokens=runs/demo/tokens/train \\
-    --out runs/transfer
+    --held_out runs/demo/tokens/held_out --out runs/transfer
+
+`launch.tokenize` makes the held-out tokens of the held-out frames.
 
 Trains every width at every rate for a few steps (run.steps), in standard and in
 maximal-update parametrisation (run.optimizer.base_width; here the first width,
 where both are one), on the same batches and noise. Each run is judged by its
-loss on batches that none of them saw. A head keeps its width: model.width over
-model.heads as configured. DIR gets transfer.png, transfer.json and cells/. Run
-it again to continue: runs that are done are not done again.
+loss on 8 batches of the held-out clips, the same for all. A head keeps its
+width: model.width over model.heads as configured. DIR gets transfer.png,
+transfer.json and cells/. Run it again to continue: runs that are done are not
+done again.
 """
 
 import itertools
-import json
 import math
 
 from absl import flags
@@ -23,29 +25,41 @@ from data_pipelines.batches import TalkerBatches
 from data_pipelines.shards import open_dataset
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.counting import counting
+from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json, write_json
 from eartalk_jax.scaling import transfer, transfer_plot
 from eartalk_jax.scaling.coordinates import KINDS
+from eartalk_jax.tokenizer import load_tokenizer
 from eartalk_jax.training.compilation import use_compile_cache
 from launch import configured, out_flag, widths
-from launch.train import TrainConfig
+from launch.train import TrainConfig, check_tokens
 
 _RATES = flags.DEFINE_list(
   "rates", ["1e-3", "2e-3", "4e-3", "8e-3"], "Peak learning rates, ascending."
 )
-_HELD_OUT = 8  # batches
+_HELD_OUT = flags.DEFINE_string(
+  "held_out", None, "Token dataset of other clips, to judge the runs by."
+)
+_JUDGED = 8  # batches
 
 
 def main(config, workdir):
   """The command."""
   del workdir  # --out is it
-  out, sizes = widths.out(), widths.widths()
-  rates = parse_rates(_RATES.value)
+  sizes, rates = widths.widths(), parse_rates(_RATES.value)
+  if not _HELD_OUT.value:
+    raise UserError("--held_out is needed; see --help")
   use_compile_cache()
   config = from_config(TrainConfig, config)
+  with widths.out() as out:
+    _compare(config, sizes, rates, out)
+
+
+def _compare(config, sizes, rates, out):
+  """Runs all that is not done yet, and writes and tells what came of it."""
   (out / "cells").mkdir(exist_ok=True)
-  losses = measure(config, sizes, rates, out / "cells")
+  losses = measure(config, _HELD_OUT.value, sizes, rates, out / "cells")
   found = transfer.summary(sizes, rates, losses)
   write_json(
     out / "transfer.json",
@@ -64,17 +78,41 @@ def main(config, workdir):
   print(f"{out}/transfer.png, {out}/transfer.json")
 
 
-def measure(config, sizes, rates, folder):
-  """{kind: [widths, rates] losses}; every run leaves a file in `folder`."""
-  dataset = open_dataset(config.data.tokens, "tokens")
+def _batches(config, tokens):
+  """The batches of a token dataset, as training takes them."""
+  dataset = open_dataset(tokens, "tokens")
+  check_tokens(config, load_tokenizer(config.tokenizer), dataset)
   run, model = config.run, config.model
-  batches = TalkerBatches(
-    dataset, config.data, model.controls, model.audio, run.batch_size, run.seed
+  return TalkerBatches(
+    dataset,
+    config.data,
+    model.controls,
+    model.audio,
+    run.batch_size,
+    run.seed,
+    sinks=model.sinks,
   )
+
+
+def measure(config, held_out, sizes, rates, folder):
+  """{kind: [widths, rates] losses}; every run leaves a file in `folder`.
+
+  Raises:
+    UserError: datasets do not fit the config or are one, or a file is damaged.
+  """
+  run, model = config.run, config.model
+  batches, judged = (
+    _batches(config, config.data.tokens),
+    _batches(config, held_out),
+  )
+  data = {"data": batches.fingerprint, "held_out": judged.fingerprint}
+  if data["data"] == data["held_out"]:
+    raise UserError(
+      f"{held_out} is what the runs train on; --held_out must be other clips"
+    )
   settings = to_dict({"model": to_dict(model), "run": to_dict(run)})
   settings["run"]["optimizer"]["peak_lr"] = None  # that is what is tried
-  settings |= {"data": batches.fingerprint, "base_width": sizes[0]}
-  fingerprint = sha256_of_json(settings)
+  fingerprint = sha256_of_json(settings | data | {"base_width": sizes[0]})
   taken = None
   losses = {kind: [[0.0] * len(rates) for _ in sizes] for kind in KINDS}
   total = len(sizes) * len(rates) * len(KINDS)
@@ -88,8 +126,10 @@ def measure(config, sizes, rates, folder):
           loss = losses["standard"][row][column]  # the same by definition
         if loss is None:
           if taken is None:
-            stream = batches.iterate(0)
-            taken = transfer.take(stream, run.steps, _HELD_OUT)
+            taken = (
+              transfer.take(batches.iterate(0), run.steps),
+              transfer.take(judged.iterate(0), _JUDGED),
+            )
           trainer = trainer or transfer.Trainer(
             *transfer.parametrised(model, run.optimizer, width, sizes[0]),
             *taken,
@@ -108,13 +148,24 @@ def _keep(path, fingerprint, loss):
 
 
 def _kept(path, fingerprint):
-  """The loss of a run that was done before, with the same settings."""
-  if not path.is_file():
+  """The loss of a run that was done before, with the same settings.
+
+  Raises:
+    UserError: what is kept of it is damaged.
+  """
+  if not path.exists():
     return None
-  kept = json.loads(path.read_text())
+  remedy = "delete it and run the command again"
+  kept = read_json(path, remedy)
+  if not isinstance(kept, dict) or kept.keys() != {
+    "settings",
+    "diverged",
+    "loss",
+  }:
+    raise UserError(f"{path} holds no run of launch.transfer; {remedy}")
   if kept["settings"] != fingerprint:
     return None
-  return math.nan if kept["diverged"] else kept["loss"]
+  return math.nan if kept["diverged"] else float(kept["loss"])
 
 
 def _finite(rows):

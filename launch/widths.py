@@ -1,12 +1,13 @@
 """What commands that compare models of several widths ask for."""
 
-import pathlib
-import re
+import argparse
 
 from absl import flags
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
 from eartalk_jax.outputs import check_folder
+from launch.arguments import integer
 from launch.out_flag import OUT
 
 _WIDTHS = flags.DEFINE_list(
@@ -21,24 +22,23 @@ def widths():
 
 def parse_widths(words):
   """Ascending integers; raises UserError otherwise."""
-  if not all(re.fullmatch(r"\s*[0-9]{1,6}\s*", word) for word in words):
-    raise UserError(
-      f"--widths {','.join(words)} are not whole numbers below a million"
-    )
-  found = [int(word) for word in words]
+  width = integer(1, 2**20)
+  try:
+    found = [width(word) for word in words]
+  except argparse.ArgumentTypeError as error:
+    raise UserError(f"--widths {error}") from None
   if len(found) < 2 or sorted(set(found)) != found:
     raise UserError("--widths needs at least two widths, the smallest first")
   return found
 
 
 def out():
-  """The folder to write to; raises UserError if none is said, or it cannot be.
+  """A context in which this command alone works in the folder, which it makes.
 
-  It is made if it is not there.
+  Raises:
+    UserError: none is said, it cannot be written, or another one works there.
   """
-  if OUT.value is None:
+  if not OUT.value:
     raise UserError("--out is needed; see --help")
   check_folder(OUT.value)
-  folder = pathlib.Path(OUT.value)
-  folder.mkdir(parents=True, exist_ok=True)
-  return folder
+  return alone_in(OUT.value)

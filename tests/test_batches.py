@@ -34,7 +34,9 @@ def dataset(tmp_path_factory):
 
 def batches(dataset, batch=4, seed=0, rows=None, sinks=1, **changes):
   data = dataclasses.replace(DataConfig("", FRAMES), **changes)
-  return TalkerBatches(dataset, data, CONTROLS, AUDIO, batch, seed, rows, sinks)
+  return TalkerBatches(
+    dataset, data, CONTROLS, AUDIO, batch, seed, rows, sinks=sinks
+  )
 
 
 def take(loader, start, count):
@@ -229,7 +231,9 @@ def test_the_sink_is_uniform_outside_of_the_window():
 
 def refused(dataset, message, controls=CONTROLS, audio=AUDIO, frames=FRAMES):
   with pytest.raises(UserError, match=message):
-    TalkerBatches(dataset, DataConfig("", frames), controls, audio, 4, 0)
+    TalkerBatches(
+      dataset, DataConfig("", frames), controls, audio, 4, 0, sinks=1
+    )
 
 
 def test_what_does_not_fit_the_dataset_is_named(dataset):

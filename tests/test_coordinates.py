@@ -59,7 +59,10 @@ def test_a_slope_is_the_power_of_the_width():
   assert coordinates.slope(widths, 3 * widths**-0.7) == pytest.approx(-0.7)
 
 
-@pytest.mark.parametrize("words", [["64"], ["64", "32"], ["64", "x"], []])
+@pytest.mark.parametrize(
+  "words",
+  [["64"], ["64", "32"], ["64", "x"], [], ["64", "\u00b2"], ["64", "9" * 5000]],
+)
 def test_widths_that_are_none_are_refused(words):
   with pytest.raises(UserError, match="--widths"):
     widths.parse_widths(words)

@@ -8,6 +8,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import held_out, rollouts
 from eartalk_jax.evaluation import measuring as evaluation
 from eartalk_jax.evaluation.held_out_videos import make_videos
+from eartalk_jax.evaluation.targets import judge
 
 
 def figures(kind, people, probe=True):
@@ -48,6 +49,14 @@ def test_a_frozen_generator_scores_nothing():
   assert metrics["emotion"] > 0.5  # most of the time it is the portrait's
   assert metrics["emotion_changed"] == 0
   assert metrics["clips_counted"]["emotion_changed"] == 3
+  # So a still portrait passes no aim but those of the picture.
+  passed = {verdict.target.key for verdict in judge(metrics) if verdict.passed}
+  assert passed <= {
+    "tokenizer_psnr_db",
+    "lip_wrong_audio_own",
+    "own_portrait_nearest",
+    "lip_last_tenth",
+  }
 
 
 def test_a_generator_that_does_not_listen_is_found_out():

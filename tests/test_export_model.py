@@ -121,15 +121,14 @@ def test_streams_are_those_of_jax(pairs, variant, guide):
 
 def _draws(cfg, tokens_BTNc, key):
   """What `objective.talker_loss` draws, as TrainingDraws."""
-  history_key, head_key = jax.random.split(key)
+  past_key, head_key = jax.random.split(key)
+  history_key, first_key = jax.random.split(past_key)
   shape_BT = tokens_BTNc.shape[:2]
   _, level_BT = objective.noisy_history(
     tokens_BTNc, tokens_BTNc[:, 0], cfg.history, history_key
   )
   noise_key = jax.random.split(history_key, 3)[2]
-  first_B = jax.random.randint(
-    jax.random.fold_in(history_key, 1), shape_BT[:1], 0, cfg.window + 1
-  )
+  first_B = jax.random.randint(first_key, shape_BT[:1], 0, cfg.window + 1)
   hidden = None
   places, token = shape_BT, tokens_BTNc.shape[2:]
   if cfg.head.kind == "masked":

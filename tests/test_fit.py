@@ -1,5 +1,7 @@
 """The command that fits laws: what it finds, and what it refuses."""
 
+import os
+
 import numpy as np
 import pytest
 from scaling_points import (
@@ -13,9 +15,13 @@ from scaling_points import (
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.scaling import huber
+from eartalk_jax.scaling.bootstrap import draw
 from eartalk_jax.scaling.fitting import constants, fit_points, prediction
 from eartalk_jax.scaling.law import Cost, Law, optimum
+from eartalk_jax.scaling.points import points_of
 from launch import fit as command
+
+SIXES = np.geomspace(1e4, 1e6, 6)
 
 
 def write(path, params, tokens, loss, **columns):
@@ -120,6 +126,45 @@ def test_intervals_hold_the_truth_and_a_larger_run():
   assert all(count >= 9 for count in inside.values()), inside
 
 
+def lonely(seed=0):
+  """Three token counts, one of them of a single point."""
+  params = np.append(np.tile(SIXES, 2), SIXES[3])
+  tokens = np.append(np.repeat([1e7, 1e9], 6), 1e8)
+  noise = np.random.default_rng(seed).normal(size=13)
+  loss = LAW.loss(params, tokens) * np.exp(0.002 * noise)
+  return points_of(params, tokens, loss)
+
+
+def test_every_resample_can_carry_a_law():
+  points, rng = lonely(), np.random.default_rng(0)
+  kept_P = np.ones(13, bool)
+  kept_P[4] = False
+  weight_RP = draw(points, kept_P, 300, rng)
+  assert weight_RP.shape == (300, 13)
+  assert (weight_RP.sum(axis=1) == 12).all() and not weight_RP[:, 4].any()
+  for weight_P in weight_RP:
+    there = weight_P > 0
+    assert len(set(points.tokens[there])) == 3
+    assert len(set(points.params[there])) > 2
+  # Where none is lost the drawing is plain.
+  many = study_points()
+  plain = np.random.default_rng(1).multinomial(28, np.full(28, 1 / 28), 50)
+  drawn = draw(many, np.ones(28, bool), 50, np.random.default_rng(1))
+  np.testing.assert_array_equal(drawn, plain)
+
+
+def test_intervals_are_wide_where_one_point_alone_tells_e():
+  inside = 0
+  for seed in range(8):
+    study = fit_points(lonely(seed), resamples=100)
+    told = constants(study)[0]
+    inside += told["E_low"] < LAW.E < told["E_high"]
+    assert told["E_high"] - told["E_low"] > 0.05
+    # Without it there would be no law that it could miss.
+    assert all(study.points.tokens[p.index] != 1e8 for p in study.leverages)
+  assert inside >= 7
+
+
 def test_diverged_and_left_out_points_are_listed_but_not_fitted(tmp_path):
   points = study_points()
   loss = list(points.loss)
@@ -209,6 +254,12 @@ def of(**where):
   return broken(params=points.params, tokens=points.tokens, loss=points.loss)
 
 
+def crossed(params, tokens):
+  """Every size on every number of tokens."""
+  params, tokens = map(np.ravel, np.meshgrid(params, tokens))
+  return broken(params=params, tokens=tokens, loss=LAW.loss(params, tokens))
+
+
 def two_laws():
   """The smallest sizes do 5 % worse than the law of all others."""
   points = study_points(sizes=41, budgets=np.geomspace(1e13, 1e16, 8))
@@ -224,10 +275,15 @@ def together():
   )
 
 
-def with_flops(factor):
+def times(**factors):
+  """A study in units of its own."""
+  return broken(**{k: broken()[k] * factor for k, factor in factors.items()})
+
+
+def with_flops(factor, row=5):
   columns = broken()
   flops = 6 * columns["params"] * columns["tokens"]
-  flops[5] *= factor
+  flops[row] *= factor
   return columns | {"flops": flops}
 
 
@@ -244,12 +300,27 @@ def with_flops(factor):
     (changed("tokens", 6, 2.5e13), "mixed units in tokens"),
     (with_flops(1e-6), "mixed units"),
     (with_flops(1e3), "mixed units"),
+    (with_flops(1e-9, row=slice(None)), "flops is 10000, and no run has"),
+    (with_flops(1e-4, row=slice(None)), "flops are 0.0006 x params x tokens"),
+    (with_flops(1e3, row=slice(None)), "training takes about 6 x"),
+    (times(params=1e-3), r"params is \d+.*, and no run has fewer than 1000"),
+    (times(tokens=1e-5), "tokens is .* Give absolute counts"),
+    (times(params=1e300), r"params is .*e.30\d, and no run"),
+    (times(loss=1e-300), "loss is .*e-300"),
+    (times(loss=1e300), "loss is .*e.300"),
     (doubled(), "the same cell"),
     (broken(diverged=["perhaps"] * 28), "diverged is 'perhaps'"),
     (broken(diverged=["true"] * 28), "no points are left"),
     (of(sizes=2), "only 8 points"),
     (of(budgets=[1e14], sizes=12), "1 budget"),
     (of(budgets=[1e14, 1e15]), "2 budget"),
+    (
+      crossed(SIXES, [1e7, 1e9]),
+      r"6 level.* of params .* and 2 level.* of tokens \(1e\+07, 1e\+09\)",
+    ),
+    (crossed(SIXES, [1e7, 1.1e7, 1e9]), r"and 2 level\(s\) of tokens"),
+    (crossed([1e5, 1e6], 1e3 * SIXES), r"2 level\(s\) of params"),
+    (crossed([1e5], 100 * SIXES.repeat(2) * np.tile([1, 2], 6)), "1 level"),
     (of(centre=0.05), "no interior minimum: at each of 4 budgets the lowest"),
     (of(centre=20.0), "at the smallest of the sizes"),
     (together(), "do not vary apart"),
@@ -286,12 +357,24 @@ def test_points_on_one_side_are_refused_without_budgets(tmp_path):
     ("", "has no column params"),
     ("params,tokens,loss\n", "has no points"),
     ("params,tokens,loss\n1e6,1e8\n", "line 2: 2 values for 3 columns"),
-    ("params,tokens,loss,loss\n1e6,1e8,2,2\n", "has a column twice"),
+    ("params,tokens,loss,loss\n1e6,1e8,2,2\n", "has a column twice: loss"),
+    ("params;tokens;loss\n1e6;1e8;2,5\n", "separated by semicolons"),
+    ("params\ttokens\tloss\n1e6\t1e8\t2.5\n", "separated by tabs"),
+    ("params,tokens,loss,\n1e6,1e8,2,\n", "unknown column ''"),
+    ("params,tokens,loss\n1e6,,2\n", "line 2: tokens is ''; give a plain"),
+    ("params,tokens,loss\n1e6,1e8,2e1000\n", "loss is 2e1000; it has to be"),
+    ('params,tokens,loss\n"1e6,1e8,2\n', "not a CSV file"),
+    ("params,tokens,loss\n1e6,1e8,2\n".encode("utf-16"), "not in UTF-8"),
+    ("params,tokens,loss,groß\n".encode("latin-1"), "not in UTF-8 .at byte 22"),
+    (b"params,tokens,loss\n1\x006,1e8,2\n", "is no text"),
+    (b"params,tokens,loss\n" * 1_000_000, "larger than 16 MiB"),
+    ("params,tokens,loss\n" + "1e6,1e8,2\n" * 2001, "2001 points, more than"),
+    ("params,tokens,loss,group\n1e6,1e8,2,\x1b[2J\n", "give a short name"),
   ),
 )
 def test_files_that_hold_no_table_are_refused(tmp_path, text, message):
   path = tmp_path / "points.csv"
-  path.write_text(text)
+  path.write_bytes(text if isinstance(text, bytes) else text.encode())
   with pytest.raises(UserError, match=message):
     fit(path, tmp_path / "out")
 
@@ -301,14 +384,55 @@ def test_files_that_hold_no_table_are_refused(tmp_path, text, message):
   (
     (["--without", "99"], "no point on that line"),
     (["--at", "1e8"], "PARAMS:TOKENS"),
-    (["--budgets", "lots"], "give numbers"),
-    (["--budgets=-1e9"], "has to be positive"),
+    (["--at", "1e8:2e9:0"], "loss 0 is not from"),
+    (["--at", "nan:2e9"], "params nan is not from"),
+    (["--at", "70:1.4e3"], "params 70 is not .* absolute counts"),
+    (["--at", "1e6:1e20"], "1e.20 tokens, where the points have"),
+    (["--budgets", "lots"], "'lots': give a number"),
+    (["--budgets=-1e9"], "give a number from 1e.06"),
+    (["--budgets", "1e14,inf"], "'inf': give a number"),
+    (["--budgets", "1e30"], "1e.30 FLOPs, where the points have"),
+    (["--without", "2.5"], "'2.5': give a whole number"),
+    (["--resamples", "99"], "--resamples: '99': give a whole number from 100"),
+    (["--resamples", "1e9"], "whole number"),
+    (["--seed", "-1"], "--seed: '-1': give a whole number from 0"),
   ),
 )
 def test_wrong_flags_are_refused(tmp_path, flags, message):
   path = write_study(tmp_path / "p.csv")
   with pytest.raises(UserError, match=message):
     fit(path, tmp_path / "out", *flags)
+
+
+def test_what_fit_reads_is_not_what_it_writes(tmp_path):
+  (tmp_path / "out").mkdir()
+  path = write_study(tmp_path / "out" / "report.html")
+  before = path.read_bytes()
+  (tmp_path / "link").symlink_to(tmp_path / "out")
+  with pytest.raises(UserError, match="is what the command reads"):
+    fit(path, tmp_path / "link")
+  assert path.read_bytes() == before
+
+
+def test_places_that_cannot_be_written_are_refused_before_the_fit(
+  tmp_path, monkeypatch
+):
+  monkeypatch.setattr(command, "fit_groups", None)
+  path = write_study(tmp_path / "p.csv")
+  (tmp_path / "file").write_text("")
+  for out in ("file", "a" * 300):
+    with pytest.raises(UserError, match="--out"):
+      fit(path, tmp_path / out)
+  with pytest.raises(UserError, match="no ordinary file"):
+    fit(tmp_path, tmp_path / "out")
+
+
+def test_names_may_be_any_bytes_and_marks_of_order_are_no_part(tmp_path):
+  path = write_study(tmp_path / os.fsdecode(b"caf\xe9.csv"), noise=0.001)
+  path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+  command.main(flags_of(path, tmp_path / os.fsdecode(b"\xe9")))
+  report = tmp_path / os.fsdecode(b"\xe9") / "report.html"
+  assert r"caf\xe9.csv" in report.read_text(encoding="utf-8")
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path):

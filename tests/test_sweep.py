@@ -15,11 +15,14 @@ from tokens import write_tokenizer, write_tokens
 
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.errors import UserError
+from eartalk_jax.locks import alone_in
 from eartalk_jax.scaling.cells import cell_config
 from eartalk_jax.scaling.points import read_points
 from eartalk_jax.scaling.sweep_files import read_plan, write_plan, write_points
+from eartalk_jax.scaling.sweep_reading import sweep_beside
 from eartalk_jax.scaling.sweep_table import status_table
 from eartalk_jax.training.skips import Diverged
+from launch import sweep as launch_sweep
 from launch import sweep_cells, sweep_plan
 
 _CONFIG = """
@@ -134,6 +137,12 @@ def test_sizes_that_are_equally_wide_share_nothing(root, planned):
       + ["--device=h10"],
       "did you mean h100",
     ),
+    (["run", "law", "--jobs", "0"], "--jobs: '0': give a whole number from 1"),
+    (
+      ["plan", "--config=tiny.py", "--out=x", "--budgets=3e9,6e9"]
+      + ["--mfu=40"],
+      "--mfu 40: give a share",
+    ),
   ],
 )
 def test_wrong_use_is_one_line(root, planned, arguments, message):
@@ -141,6 +150,81 @@ def test_wrong_use_is_one_line(root, planned, arguments, message):
   assert done.returncode == 2
   assert message in done.stderr and "Traceback" not in done.stderr
   assert not (root / "x").exists()
+
+
+def test_a_damaged_plan_is_one_line(root, planned, tmp_path):
+  text = (root / "law" / "sweep.json").read_text()
+  plan = json.loads(text)
+  cell = plan["cells"][0]
+  for damage, message in (
+    (text[:-100], "not a JSON file"),
+    ("[" * 100_000, "nested too deeply"),
+    ("[]", "it has no cells"),
+    ({"cells": []}, "it has no cells"),
+    ({"cells": [3]}, "a cell named None"),
+    ({"cells": [cell | {"name": "../../elsewhere"}]}, "cell named '../../else"),
+    ({"cells": [cell | {"width": "96"}]}, "cells.0.width must be int"),
+    ({"cells": [{"name": "a"}]}, "cells.0.budget is missing"),
+    ({"version": 0}, "of version 0"),
+    ({"fingerprints": {"tokens": 3}}, "a fingerprint is no text"),
+    ({"machine": []}, "machine must be a dictionary"),
+    ({"config": None}, "config must be dict"),
+  ):
+    if isinstance(damage, dict):
+      damage = json.dumps(plan | damage)
+    (tmp_path / "sweep.json").write_text(damage)
+    with pytest.raises(UserError, match=message) as raised:
+      read_plan(tmp_path)
+    assert "\n" not in str(raised.value)
+    assert str(tmp_path / "sweep.json") in str(raised.value)
+
+
+def test_what_a_cell_left_is_read_strictly(root, planned, tmp_path):
+  few = some_cells(read_plan(root / "law"), tmp_path / "few")
+  path = few.folder(few.cells[0]) / "result.json"
+  path.parent.mkdir(parents=True)
+  sound = {"diverged": None, "loss": 1.0, "fixed_set": "a"}
+  for damage in (
+    "[]",
+    '{"diverged": null, "loss": NaN}',
+    {"loss": "low"},
+    {"loss": None},
+    {"loss": True},
+    {"diverged": 1},
+    {"fixed_set": ["a"]},
+    {"samples": {"lip": "good"}},
+    {"samples": [1]},
+    {"error": {}},
+  ):
+    if isinstance(damage, dict):
+      damage = json.dumps(sound | damage)
+    path.write_text(damage)
+    for reader in (write_points, status_table, read_sweep):
+      with pytest.raises(UserError, match="result.json.*delete it and run"):
+        reader(few)
+  path.write_text(json.dumps(sound))
+  assert "done, loss 1.00000" in status_table(few)
+  assert read_sweep(few).cells[few.cells[0].name][1] == sound
+
+
+def read_sweep(sweep):
+  """As `launch.fit` reads it."""
+  return sweep_beside(sweep.directory / "points.csv")
+
+
+def test_only_one_runs_or_plans_in_a_folder(
+  root, planned, inside, tmp_path, monkeypatch
+):
+  few = some_cells(read_plan("law"), tmp_path / "few")
+  monkeypatch.setattr(sys, "argv", ["sweep", "run", str(few.directory)])
+  refused = pytest.raises(UserError, match="another command is at work in")
+  with alone_in(few.directory), refused:
+    launch_sweep._run_or_status()
+  monkeypatch.setattr(sys, "argv", ["sweep", "run", "law", "--cell", "99"])
+  with pytest.raises(
+    UserError, match="no cell 99: the sweep has cells 0 to 14"
+  ):
+    launch_sweep._run_or_status()
 
 
 def test_a_sweep_runs_goes_on_and_gives_points(root, planned, inside):

@@ -280,3 +280,21 @@ def test_the_real_size_has_the_right_shapes(size):
 def test_a_size_that_patches_do_not_fill_is_an_error():
   with pytest.raises(UserError, match="multiple of patch"):
     from_config(TokenizerConfig, dataclasses.asdict(CONFIG) | {"size": 20})
+
+
+def test_every_parameter_of_the_tokenizer_learns():
+  params = random_params()
+  rng = np.random.default_rng(0)
+  pictures_BYX3 = jnp.asarray(rng.random((2, 16, 16, 3)), jnp.float32)
+  model = Autoencoder(CONFIG)
+
+  def loss(params):
+    mean, spread = model.apply(
+      {"params": params}, pictures_BYX3, method="encode"
+    )
+    out = model.apply({"params": params}, mean, method="decode")
+    return jnp.square(out - pictures_BYX3).mean() + spread.mean()
+
+  grads = jax.jit(jax.grad(loss))(params)
+  for path, grad in jax.tree_util.tree_leaves_with_path(grads):
+    assert jnp.abs(grad).max() > 1e-5, jax.tree_util.keystr(path)

@@ -101,7 +101,8 @@ class Stub:
   def __init__(self, model, base, steps, held_out):
     Stub.made += 1
     self.width, self.base = model, base
-    assert len(steps) == 4 and held_out
+    assert len(steps) == 4 and len(held_out) == 8
+    Stub.batches = steps, held_out
 
   def run(self, kind, rate, seed):
     Stub.runs.append((kind, self.width, rate))
@@ -113,6 +114,8 @@ def test_runs_are_done_once_and_again_when_the_settings_change(
 ):
   tokenizer = write_tokenizer(tmp_path / "tokenizer")
   write_tokens(tmp_path / "tokens", tokenizer=tokenizer.fingerprint)
+  held_out = tmp_path / "held_out"
+  write_tokens(held_out, (60,) * 8, tokenizer=tokenizer.fingerprint)
   config = from_config(TrainConfig, tiny_config(tmp_path))
   monkeypatch.setattr(transfer, "Trainer", Stub)
   monkeypatch.setattr(
@@ -123,7 +126,8 @@ def test_runs_are_done_once_and_again_when_the_settings_change(
   folder.mkdir()
 
   def losses(config):
-    return command.measure(config, [16, 32], [0.01, 0.02, 0.2], folder)
+    rates = [0.01, 0.02, 0.2]
+    return command.measure(config, held_out, [16, 32], rates, folder)
 
   first = losses(config)
   assert Stub.made == 2
@@ -133,6 +137,10 @@ def test_runs_are_done_once_and_again_when_the_settings_change(
   diverged = json.loads((folder / "mup-32-0.2.json").read_text())
   assert diverged["diverged"] and diverged["loss"] is None
   np.testing.assert_array_equal(losses(config)["mup"], first["mup"])
+  for damage in ('{"loss"', "[]", '{"settings": NaN}'):
+    (folder / "standard-32-0.02.json").write_text(damage)
+    with pytest.raises(UserError, match="standard-32-0.02.json.* delete it"):
+      losses(config)
   (folder / "standard-32-0.02.json").unlink()
   losses(config)
   assert Stub.runs[9:] == [("standard", 32, 0.02)]
@@ -140,6 +148,15 @@ def test_runs_are_done_once_and_again_when_the_settings_change(
   losses(dataclasses.replace(config, run=run))
   assert len(Stub.runs) == 10 + 9
   assert "12/12 runs" in capsys.readouterr().out
+  # Batches as the model takes them, judged on clips that are not trained on.
+  model = dataclasses.replace(config.model, sinks=2)
+  losses(dataclasses.replace(config, model=model))
+  assert Stub.batches[0][0]["sink_BShwC"].shape[1] == 2
+  # Latents tell their frame: only clips of the held-out set are that long.
+  last = [max(b["latents_BThwC"].max() for b in of) for of in Stub.batches]
+  assert last[0] < 20 < last[1]
+  with pytest.raises(UserError, match="--held_out must be other clips"):
+    command.measure(config, tmp_path / "tokens", [16], [1, 2, 3], folder)
 
 
 @pytest.mark.parametrize(

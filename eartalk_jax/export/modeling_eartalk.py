@@ -580,16 +580,19 @@ def frame_noise(cfg, seed_B, frame_B):
   head, shape = cfg.head, (cfg.tokens, cfg.token_width)
   if head.kind == "flow":
     return FlowNoise(normal(key, shape))
+  order_key, noise_key = (
+    fold_in(key, torch.full_like(frame_B, half)) for half in range(2)
+  )
   starts, steps = [], []
   for index, size in enumerate(set_sizes(cfg.tokens, head.sets)):
-    of_set = fold_in(key, torch.full_like(frame_B, index))
+    of_set = fold_in(noise_key, torch.full_like(frame_B, index))
     draws = [
       normal(fold_in(of_set, torch.full_like(frame_B, step)), (size, shape[1]))
       for step in range(head.steps + 1)
     ]
     starts.append(draws[-1])
     steps.append(torch.stack(draws[:-1], dim=-3))
-  order = permutation(key, cfg.tokens)
+  order = permutation(order_key, cfg.tokens)
   return MaskedNoise(order, torch.cat(starts, -2), torch.cat(steps, -2))
 
 
@@ -694,11 +697,12 @@ class Modulation(nn.Module):
 class Heads(nn.Module):
   """Query, key and value projections: [..., D] -> three of [..., H, K]."""
 
-  def __init__(self, width, heads):
+  def __init__(self, width, heads, key_bias):
     super().__init__()
     self.heads = heads
     self.query = Linear(width, width)
-    self.key = Linear(width, width)
+    # Without positions softmax cannot see a key's bias.
+    self.key = Linear(width, width, bias=key_bias)
     self.value = Linear(width, width)
 
   def forward(self, x):
@@ -839,7 +843,7 @@ class Layer(nn.Module):
     super().__init__()
     self.cfg, self.last = cfg, last
     self.modulation = Modulation(cfg.width, cfg.sink_rank, cfg.width, 6)
-    self.attention = Heads(cfg.width, cfg.heads)
+    self.attention = Heads(cfg.width, cfg.heads, key_bias=True)
     self.merge = MergeHeads(cfg.width)
     self.mlp = Mlp(cfg.width, cfg.mlp_ratio, cfg.activation)
 
@@ -959,7 +963,7 @@ class HeadLayer(nn.Module):
     super().__init__()
     self.eps = cfg.norm_eps
     self.modulation = Modulation(width, rank, width, 6)
-    self.attention = Heads(width, heads)
+    self.attention = Heads(width, heads, key_bias=False)
     self.merge = MergeHeads(width)
     self.mlp = Mlp(width, cfg.mlp_ratio, cfg.activation)
 
@@ -1258,7 +1262,7 @@ class TokenizerBlock(nn.Module):
   def __init__(self, cfg):
     super().__init__()
     self.attention_norm = nn.LayerNorm(cfg.width, cfg.norm_eps)
-    self.attention = Heads(cfg.width, cfg.heads)
+    self.attention = Heads(cfg.width, cfg.heads, key_bias=False)
     self.merge = MergeHeads(cfg.width)
     self.mlp_norm = nn.LayerNorm(cfg.width, cfg.norm_eps)
     self.mlp = Mlp(cfg.width, cfg.mlp_ratio, cfg.activation)

@@ -134,7 +134,9 @@ def sample(cfg, use, features, key_B, guidance):
   rows, (n, c) = key_B.shape[0], guess.shape[1:]
   sizes = set_sizes(n, cfg.sets)
   begins, largest = np.cumsum(sizes) - sizes, int(sizes.max())
-  order_BN = jax.vmap(lambda key: jax.random.permutation(key, n))(key_B)
+  keys_B2 = jax.vmap(jax.random.split)(key_B)
+  order_key_B, noise_key_B = keys_B2[:, 0], keys_B2[:, 1]
+  order_BN = jax.vmap(lambda key: jax.random.permutation(key, n))(order_key_B)
   rank_BN = jnp.argsort(order_BN, axis=1)
   # A set's places are a slice of the order, which may reach beyond its end.
   order_BN = jnp.pad(order_BN, ((0, 0), (0, largest)), constant_values=n)
@@ -149,7 +151,7 @@ def sample(cfg, use, features, key_B, guidance):
       jnp.take_along_axis(x, place, axis=1, mode="clip")
       for x in (context, guess)
     ]
-    key_of_set_B = jax.vmap(jax.random.fold_in, (0, None))(key_B, index)
+    key_of_set_B = jax.vmap(jax.random.fold_in, (0, None))(noise_key_B, index)
     ramp = (begin + size) / n
     new_BSc = _denoise_set(cfg, use, given, key_of_set_B, guidance, ramp)
     # What the slice holds beyond the set itself is left for later sets.

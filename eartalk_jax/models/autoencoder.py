@@ -76,7 +76,9 @@ class Block(nn.Module):
   def __call__(self, x_BND):
     c, dtype = self.config, jnp.dtype(self.config.dtype)
     y_BND = nn.LayerNorm(NORM_EPSILON, name="attention_norm")(x_BND)
-    heads = Heads(c.heads, c.width // c.heads, dtype, name="attention")
+    heads = Heads(
+      c.heads, c.width // c.heads, dtype, turned=False, name="attention"
+    )
     merged_BNHK = jax.nn.dot_product_attention(*heads(y_BND))
     x_BND += MergeHeads(c.width, dtype, name="merge")(merged_BNHK)
     y_BND = nn.LayerNorm(NORM_EPSILON, name="mlp_norm")(x_BND)

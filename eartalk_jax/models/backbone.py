@@ -74,7 +74,9 @@ class Layer(nn.Module):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
     self.modulation = Modulation(cfg.width, 6, dtype, rank=cfg.sink_rank)
     self.attention_norm = norm()
-    self.attention = Heads(cfg.heads, cfg.width // cfg.heads, dtype)
+    self.attention = Heads(
+      cfg.heads, cfg.width // cfg.heads, dtype, turned=True
+    )
     self.merge = MergeHeads(cfg.width, dtype)
     self.mlp_norm = norm()
     self.mlp = Mlp(cfg.width, dtype)

@@ -36,7 +36,11 @@ class HeadLayer(nn.Module):
     shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation(condition)
     y = modulate(norm()(x), shift_a, scale_a)
     heads = Heads(
-      cfg.heads, cfg.width // cfg.heads, self.dtype, name="attention"
+      cfg.heads,
+      cfg.width // cfg.heads,
+      self.dtype,
+      turned=False,
+      name="attention",
     )
     merge = MergeHeads(cfg.width, self.dtype, name="merge")
     x = x + gate_a * merge(sfa.spatial(*heads(y)))

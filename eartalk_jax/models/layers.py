@@ -79,19 +79,30 @@ class Modulation(nn.Module):
 
 
 class Heads(nn.Module):
-  """Query, key and value projections: [..., D] -> three of [..., H, K]."""
+  """Query, key and value projections: [..., D] -> three of [..., H, K].
+
+  Attributes:
+    heads, head_width: H and K.
+    dtype: of the products.
+    turned: whether positions turn the keys. If not, a key's bias adds the same
+      to all logits of a query: softmax is blind to it, its gradient is rounding
+      and Adam would let it wander. So there is none.
+  """
 
   heads: int
   head_width: int
   dtype: jnp.dtype
+  turned: bool
 
   @nn.compact
   def __call__(self, x):
-    def project(name):
+    def project(name, use_bias=True):
       shape = (self.heads, self.head_width)
-      return DenseGeneral(shape, dtype=self.dtype, name=name)(x)
+      return DenseGeneral(
+        shape, use_bias=use_bias, dtype=self.dtype, name=name
+      )(x)
 
-    return project("query"), project("key"), project("value")
+    return project("query"), project("key", self.turned), project("value")
 
 
 class MergeHeads(nn.Module):

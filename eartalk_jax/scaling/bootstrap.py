@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 
 from eartalk_jax.scaling import huber, varpro
+from eartalk_jax.scaling.isoflop import tells_apart
 from eartalk_jax.scaling.law import NAMES, Law
 
 _CONSTANTS = 5
@@ -62,6 +63,26 @@ def interval(values_R, level):
   return float(ordered[k]), float(ordered[last - k])
 
 
+def draw(points, kept_P, count, rng):
+  """How often each point counts in each of `count` resamples, [R P].
+
+  A resample that lost too many levels cannot carry a law: its fit would stay
+  where it began, as if there were no doubt. Another one is drawn instead.
+
+  Args:
+    points: Points.
+    kept_P: bool; only these are drawn, and can carry a law.
+    count: R.
+    rng: numpy's generator.
+  """
+  size, drawn, missing = kept_P.sum(), [], count
+  while missing:
+    weight_RP = rng.multinomial(size, kept_P / size, missing).astype(float)
+    drawn.append(weight_RP[tells_apart(points, weight_RP)])
+    missing -= len(drawn[-1])
+  return np.concatenate([np.empty((0, len(points))), *drawn])
+
+
 def resample(points, fits, count, seed, advance=lambda n: None):
   """Fits `count` resamples of points.
 
@@ -77,9 +98,7 @@ def resample(points, fits, count, seed, advance=lambda n: None):
   """
   rng = np.random.default_rng(seed)
   size = len(points)
-  weight_RP = rng.multinomial(size, np.full(size, 1 / size), count).astype(
-    float
-  )
+  weight_RP = draw(points, np.ones(size, bool), count, rng)
   problems = huber.Problem(points), varpro.Problem(points)
   theta_K, exponents_X = fits[0].theta_K, fits[1].exponents_X
   chunk = max(_AT_ONCE // size, 1)

@@ -5,17 +5,33 @@ import re
 
 from eartalk_jax.errors import UserError
 
+# A longer run is a budget in other units, and its model none that can be made.
+_MOST_YEARS = 1000
+
 
 def budget_name(flops):
   """1e12, 3.2e+15 -> "1e12", "3.2e15"."""
   return re.sub(r"e\+0*", "e", f"{flops:g}")
 
 
-def check_budgets(budgets, checks):
-  """Raises UserError unless budgets can carry a fit, and checks test it."""
+def check_budgets(budgets, checks, machine):
+  """Raises UserError unless budgets can carry a fit, and checks test it.
+
+  Args:
+    budgets: FLOPs of the cells.
+    checks: FLOPs of the runs that are kept from the fit.
+    machine: Machine.
+  """
   for budget in (*budgets, *checks):
     if not (math.isfinite(budget) and budget > 0):
       raise UserError(f"budget {budget:g}: FLOPs must be positive and finite")
+    years = machine.hours(budget) / 24 / 365
+    if years > _MOST_YEARS:
+      raise UserError(
+        f"budget {budget_name(budget)}: {years:.2g} years of "
+        f"{machine.devices} x {machine.name}; is it in FLOPs? Take a smaller "
+        "one, or more devices"
+      )
   names = [budget_name(budget) for budget in budgets]
   twice = sorted({name for name in names if names.count(name) > 1})
   if twice:

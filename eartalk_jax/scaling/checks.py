@@ -4,23 +4,35 @@ import numpy as np
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.scaling.bootstrap import interval
-from eartalk_jax.scaling.isoflop import FEWEST, budgets_of, levels
+from eartalk_jax.scaling.isoflop import (
+  FEWEST,
+  FEWEST_LEVELS,
+  WINDOW,
+  budgets_of,
+  levels,
+  tells_apart,
+)
 from eartalk_jax.scaling.law import optimum
 
 FEWEST_POINTS = 10  # two for each constant
-FEWEST_LEVELS = 3  # of compute: two make a line and nothing to check it
 _AGREE = 1e-6  # fits that differ by less agree, however narrow the intervals
 _APART = 0.05  # spread of log tokens that log params do not explain
 _FAR = 100  # times the largest budget
 _BENT = 0.005  # of the loss: a smaller miss of the largest budget is no matter
 
 
+def carries(points):
+  """Whether there are points and levels enough for a law."""
+  one_RP = np.ones((1, len(points)))
+  return len(points) >= FEWEST_POINTS and tells_apart(points, one_RP)[0]
+
+
 def refuse_unfit(points):
   """Raises a UserError if no law can be told from these points.
 
   Raises:
-    UserError: too few points or budgets, sizes and tokens that rise together,
-      or no minimum inside the sizes of any budget.
+    UserError: too few points, budgets, sizes or token counts, sizes and tokens
+      that rise together, or no minimum inside the sizes of any budget.
   """
   count = len(points)
   if count < FEWEST_POINTS:
@@ -34,6 +46,13 @@ def refuse_unfit(points):
     raise UserError(
       f"all points lie at {len(compute)} budget(s) ({told} FLOPs); how loss "
       f"falls with compute needs at least {FEWEST_LEVELS}"
+    )
+  if not carries(points):
+    raise UserError(
+      f"{_told('params', points.params)} and {_told('tokens', points.tokens)}: "
+      f"a law needs at least {FEWEST_LEVELS} of each, over "
+      f"{WINDOW - 1:.0%} apart, since at two any E fits as well as any other; "
+      "train cells at more of them"
     )
   n, d = np.log(points.params), np.log(points.tokens)
   if min(np.ptp(n), np.ptp(d)) < _APART or _unexplained(n, d) < _APART:
@@ -50,6 +69,14 @@ def refuse_unfit(points):
       f"is at {side} of the sizes, so all points may lie on one side of the "
       "optimum; add sizes beyond it"
     )
+
+
+def _told(name, values):
+  """ "2 levels of tokens (1e+06, 2e+07)"."""
+  found = levels(values)
+  each = ", ".join(f"{values[members].mean():.3g}" for members in found[:4])
+  more = ", ..." if len(found) > 4 else ""
+  return f"{len(found)} level(s) of {name} ({each}{more})"
 
 
 def _unexplained(n, d):

@@ -5,7 +5,12 @@ import dataclasses
 import numpy as np
 
 from eartalk_jax.scaling import checks, huber, isoflop, varpro
-from eartalk_jax.scaling.bootstrap import Resampled, interval, resample
+from eartalk_jax.scaling.bootstrap import (
+  Resampled,
+  draw,
+  interval,
+  resample,
+)
 from eartalk_jax.scaling.law import (
   NAMES,
   Cost,
@@ -172,7 +177,7 @@ def leave_budgets_out(study):
     kept_P = np.ones(len(points), bool)
     kept_P[budget.members] = False
     rest, held = points[kept_P], points[budget.members]
-    if len(rest) < checks.FEWEST_POINTS:
+    if not checks.carries(rest):
       continue
     beyond = bool(budget.flops > rest.cost().max())
     error_RP = _errors_without(study, kept_P, held, _AGAIN if beyond else 0)
@@ -198,10 +203,8 @@ def _errors_without(study, kept_P, held, again):
   The first fit is to all of it, the others to resamples.
   """
   rng = np.random.default_rng((study.seed, 2))
-  count = kept_P.sum()
-  weight_RP = np.concatenate(
-    [kept_P[None], rng.multinomial(count, kept_P / count, again)]
-  )
+  drawn_RP = draw(study.points, kept_P, again, rng)
+  weight_RP = np.concatenate([kept_P[None], drawn_RP])
   problem = huber.Problem(study.points)
   theta_RK = huber.refit(problem, study.fits[0].theta_K, weight_RP)
   law = problem.law(theta_RK)[:, None]

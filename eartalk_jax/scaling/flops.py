@@ -259,7 +259,8 @@ def _stack(cfg, rows):
   return [
     _Product("head", e, r, n * rows, depth),
     _Product("head", r, 6 * e, n * rows, depth),
-    _Product("head", e, 3 * e, n * rows, depth),
+    _Product("head", e, 2 * e, n * rows, depth),  # query, value
+    _Product("head", e, e, n * rows, depth, bias=False),  # key
     _Product("head", e, e, n * rows, depth),
     _Product("head", e, 2 * n, n * rows, depth, weights=False),
     _Product("head", e, 4 * e, n * rows, depth),

@@ -13,8 +13,11 @@ import numpy as np
 
 from eartalk_jax.scaling.law import optimum, share_exponents
 
-WINDOW = 1.2  # largest over smallest FLOPs within a budget
+WINDOW = 1.2  # largest over smallest value within a level
 FEWEST = 5  # sizes that a parabola needs to be more than a guess
+# Of compute, params and tokens. A term of the law has a factor and an exponent,
+# and E is left over: at two levels every E fits as well as any other.
+FEWEST_LEVELS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,17 +51,38 @@ class Line:
     return self.factor * flops**self.power
 
 
-def levels(flops):
-  """Indices of points by compute: the fullest window first, then the rest."""
-  left = np.argsort(flops, kind="stable")
+def levels(values):
+  """Indices of points of like value: the fullest window first, then the rest.
+
+  Args:
+    values: of the points; FLOPs, params or tokens.
+  """
+  left = np.argsort(values, kind="stable")
   found = []
   while len(left):
-    c = flops[left]
+    c = values[left]
     ends = np.searchsorted(c, c * WINDOW, "right")
     first = int((ends - np.arange(len(c))).argmax())
     found.append(left[first : ends[first]])
     left = np.delete(left, np.s_[first : ends[first]])
-  return sorted(found, key=lambda members: flops[members[0]])
+  return sorted(found, key=lambda members: values[members[0]])
+
+
+def tells_apart(points, weight_RP):
+  """Which weightings of points have enough levels of params and of tokens.
+
+  Args:
+    points: Points.
+    weight_RP: how often each point counts, 0 where it does not.
+
+  Returns:
+    [R] bool.
+  """
+  enough_R = np.ones(len(weight_RP), bool)
+  for values in (points.params, points.tokens):
+    there_RL = [weight_RP[:, m].any(axis=1) for m in levels(values)]
+    enough_R &= np.sum(there_RL, axis=0) >= FEWEST_LEVELS
+  return enough_R
 
 
 def budgets_of(points):

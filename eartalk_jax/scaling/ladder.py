@@ -48,7 +48,7 @@ class LadderConfig:
   lr_power: float
 
   def __post_init__(self):
-    check_range(self, 1.001, 1000, "spacing")
+    check_range(self, 1.01, 100, "spacing")
     check_range(self, 1, 10**6, "unit", "head_dim")
     check_range(self, 1, 10**9, "least_steps")
     check_range(self, 1e-9, 1e9, "frames_per_param")
@@ -93,7 +93,9 @@ def resized(model, width, unit, head_dim, depth=None):
 
 def _heads(width, head_dim):
   """The number of heads of even width that are nearest to `head_dim`."""
-  fitting = [n for n in range(1, width + 1) if width % (2 * n) == 0]
+  half = width // 2
+  small = [n for n in range(1, math.isqrt(half) + 1) if half % n == 0]
+  fitting = sorted({*small, *(half // n for n in small)})
   return min(fitting, key=lambda n: abs(math.log(width / n / head_dim)))
 
 

@@ -17,6 +17,7 @@ import dataclasses
 import numpy as np
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.scaling.points import RANGE
 
 NAMES = ("E", "A", "B", "alpha", "beta")
 
@@ -127,7 +128,15 @@ def read_runs(text):
         f"--at {part}: give PARAMS:TOKENS or PARAMS:TOKENS:LOSS, such as "
         "1e8:2e9"
       ) from None
-    if not all(0 < x < np.inf for x in (params, tokens, loss or 1.0)):
-      raise UserError(f"--at {part}: all have to be positive")
+    said = {"params": params, "tokens": tokens}
+    if loss is not None:
+      said["loss"] = loss
+    for name, value in said.items():
+      least, most = RANGE[name]
+      if not least <= value <= most:
+        raise UserError(
+          f"--at {part}: {name} {value:g} is not from {least:g} to {most:g}; "
+          "give absolute counts"
+        )
     runs.append((params, tokens, loss))
   return runs

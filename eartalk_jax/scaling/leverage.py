@@ -13,6 +13,7 @@ import dataclasses
 import numpy as np
 
 from eartalk_jax.scaling import huber
+from eartalk_jax.scaling.isoflop import tells_apart
 
 # Robust standard deviations. The Huber loss bears with a miss of a few; this
 # one tells the five points that a known replication left out from the rest.
@@ -49,7 +50,7 @@ def high_leverage(points, fit):
   found = {}
   theta_K = fit.theta_K
   while True:
-    now = _judge(problem, theta_K, kept_P)
+    now = _judge(points, problem, theta_K, kept_P)
     found |= {point.index: point for point in now}
     gross = [point.index for point in now if point.gross]
     if not gross:
@@ -63,24 +64,29 @@ def high_leverage(points, fit):
   )
 
 
-def _judge(problem, theta_K, kept_P):
-  """Leverage of every kept point above the usual."""
+def _judge(points, problem, theta_K, kept_P):
+  """Leverage of every kept point above the usual.
+
+  A point without which there would be no law cannot be held against it.
+  """
   share_SRP = problem.fitted(theta_K[None])[1]
   jac_PK = problem.jacobian(share_SRP)[0] * kept_P[:, None]
   basis_PK = np.linalg.qr(jac_PK)[0]
   leverage_P = (basis_PK**2).sum(1)
   candidates = np.flatnonzero(leverage_P > _HIGH * 5 / kept_P.sum())
-  if not len(candidates):
-    return []
   without_RP = np.repeat(kept_P[None], len(candidates), 0)
   without_RP[np.arange(len(candidates)), candidates] = False
+  law_R = tells_apart(points, without_RP)
+  candidates, without_RP = candidates[law_R], without_RP[law_R]
+  if not len(candidates):
+    return []
   theta_RK = huber.refit(problem, theta_K, without_RP)
   miss_RP = problem.y - problem.fitted(theta_RK)[0]
-  points = []
+  found = []
   for row, i in enumerate(candidates):
     spread = 1.4826 * np.median(np.abs(miss_RP[row, without_RP[row]]))
     deviations = miss_RP[row, i] / max(spread, _LEAST)
-    points.append(
+    found.append(
       Leverage(
         int(i),
         float(leverage_P[i]),
@@ -90,4 +96,4 @@ def _judge(problem, theta_K, kept_P):
         bool(abs(deviations) > GROSS),
       )
     )
-  return points
+  return found

@@ -53,7 +53,7 @@ def plan(config, ladder, rule, budgets, checks, machine, data_frames, law=None):
   Raises:
     UserError: a budget cannot be planned; the message says why.
   """
-  check_budgets(budgets, checks)
+  check_budgets(budgets, checks, machine)
   check_transfer(config.run.optimizer, rule)
   planner = _Planner(config, ladder, rule, machine, data_frames, law)
   cells = []
@@ -104,7 +104,7 @@ class _Planner:
     return number
 
   def _expected(self, budget):
-    """Goes up the grid until the next size would be worse."""
+    """Goes up the grid until the next size would be worse, or not pay."""
     number = 0
     if self._ladder.size(number) is None:
       raise UserError(
@@ -113,11 +113,18 @@ class _Planner:
       )
     while self._ladder.size(number - 1) is not None:
       number -= 1
-    while self._ladder.size(number + 1) is not None and self._cost(
-      budget, number + 1
-    ) < self._cost(budget, number):
+    while self._better(budget, number + 1, number):
       number += 1
     return number
+
+  def _better(self, budget, number, other):
+    """Whether a larger size can be trained at all, and better than another."""
+    model = self._ladder.size(number)
+    if model is None:
+      return False
+    if budget < self._frame_flops(model) * self._step_frames:
+      return False  # not one step
+    return self._cost(budget, number) < self._cost(budget, other)
 
   def _cost(self, budget, number):
     """Lowest at the expected optimum; falls, then rises along the grid."""

@@ -12,13 +12,12 @@ All are absolute counts. Each (params, tokens, group) may come once: average
 over seeds before, or fit one seed.
 """
 
-import csv
 import dataclasses
-import pathlib
 
 import numpy as np
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.scaling.table import read_table
 
 NEEDED = ("params", "tokens", "loss")
 OPTIONAL = ("flops", "group", "diverged")
@@ -26,7 +25,19 @@ _TRUTH = {"": False, "false": False, "0": False, "no": False}
 _TRUTH |= {"true": True, "1": True, "yes": True}
 # Neighbours in a sorted column that lie further apart are in different units.
 _JUMP = {"params": 100, "tokens": 100, "loss": 10, "flops": 1e4}
+_LONGEST = 80  # name of a group
 _OFF = 30  # times the usual FLOPs per parameter and token
+# What no run was ever like: other values are in thousands, billions, ...
+RANGE = {
+  "params": (1e3, 1e18),
+  "tokens": (1e3, 1e21),
+  "loss": (1e-9, 1e9),
+  "flops": (1e6, 1e40),
+}
+_USUAL = 6.0  # FLOPs for each parameter and token
+# Embeddings that are not counted explain a tenfold, parameters that a token
+# does not meet a tenth; a thousand is a unit.
+_UNUSUAL = 100
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,7 +111,7 @@ def read_points(path, without=()):
   Raises:
     UserError: anything about the file is not as it should be.
   """
-  rows = _rows(path)
+  rows = read_table(path, "--points", NEEDED, OPTIONAL)
   lines = [line for line, _ in rows]
   unknown = sorted(set(without) - set(lines))
   if unknown:
@@ -119,58 +130,25 @@ def read_points(path, without=()):
   diverged = np.array([c["diverged"] for c in cells])
   out = np.isin(points.line, list(without))
   _refuse_duplicates(path, points)
-  _refuse_mixed_units(path, points[~diverged & ~out])
+  _refuse_wrong_units(path, points[~diverged & ~out])
   parts = (~diverged & ~out, diverged & ~out, out)
   return tuple(_ordered(points[part]) for part in parts)
-
-
-def _rows(path):
-  """[(line number, {column: text})] of a file with a sound header."""
-  path = pathlib.Path(path)
-  try:
-    with open(path, newline="", encoding="utf-8-sig") as file:
-      reader = csv.reader(file, strict=True)
-      header = [name.strip() for name in next(reader, [])]
-      rows = [(reader.line_num, row) for row in reader if any(row)]
-  except OSError as error:
-    raise UserError(f"--points {path}: {error.strerror}") from None
-  except (csv.Error, UnicodeDecodeError) as error:
-    raise UserError(f"{path} is not a CSV file: {error}") from None
-  known = NEEDED + OPTIONAL
-  missing = [name for name in NEEDED if name not in header]
-  strange = [name for name in header if name not in known]
-  if missing:
-    raise UserError(
-      f"{path} has no column {', '.join(missing)}; it needs "
-      f"{', '.join(NEEDED)} and may have {', '.join(OPTIONAL)}"
-    )
-  if strange:
-    raise UserError(
-      f"{path}: unknown column {strange[0]!r}; remove or rename it: columns "
-      f"are {', '.join(known)}"
-    )
-  if len(set(header)) < len(header):
-    raise UserError(f"{path} has a column twice: {', '.join(header)}")
-  if not rows:
-    raise UserError(f"{path} has no points below its header")
-  for line, row in rows:
-    if len(row) != len(header):
-      raise UserError(
-        f"{path} line {line}: {len(row)} values for {len(header)} columns"
-      )
-  return [
-    (line, dict(zip(header, map(str.strip, row), strict=True)))
-    for line, row in rows
-  ]
 
 
 def _cell(path, line, row):
   """A row's values."""
   text = row.get("diverged", "").lower()
   if text not in _TRUTH:
-    raise UserError(f"{path} line {line}: diverged is {text!r}, not true/false")
+    raise UserError(
+      f"{path} line {line}: diverged is {text[:40]!r}, not true/false"
+    )
   diverged = _TRUTH[text]
-  cell = {"group": row.get("group", ""), "diverged": diverged}
+  group = row.get("group", "")
+  if len(group) > _LONGEST or not group.isprintable():
+    raise UserError(
+      f"{path} line {line}: group is {group[:_LONGEST]!r}; give a short name"
+    )
+  cell = {"group": group, "diverged": diverged}
   for name in (*NEEDED, "flops"):
     if name in row:
       free = diverged and name == "loss"
@@ -186,7 +164,7 @@ def _number(path, line, name, text, free):
     if free:
       return np.nan
     raise UserError(
-      f"{path} line {line}: {name} is {text!r}; give a plain number, in "
+      f"{path} line {line}: {name} is {text[:40]!r}; give a plain number, in "
       "absolute counts"
     ) from None
   if not (0 < value < np.inf) and not free:
@@ -210,37 +188,50 @@ def _refuse_duplicates(path, points):
     seen[key] = points.line[i]
 
 
-def _refuse_mixed_units(path, points):
-  """Columns whose values fall into far-apart heaps, FLOPs that do not fit."""
+def _refuse_wrong_units(path, points):
+  """Columns in far-apart heaps or absurd, FLOPs that do not fit."""
   if not len(points):
     return
   for name, factor in _JUMP.items():
     values = getattr(points, name)
-    if values is None:
-      continue
-    order = np.argsort(values, kind="stable")
-    jumps = values[order][1:] / values[order][:-1]
-    if len(jumps) and jumps.max() > factor:
-      k = int(jumps.argmax())
-      low, high = order[k], order[k + 1]
+    if values is not None:
+      _check_column(path, points, name, values, factor)
+  if points.flops is None:
+    return
+  each = points.flops / points.params / points.tokens
+  usual = np.median(each)
+  off = np.abs(np.log(each / usual))
+  worst = int(off.argmax())
+  if off[worst] > np.log(_OFF):
+    raise UserError(
+      f"{path} line {points.line[worst]}: mixed units? flops are "
+      f"{each[worst]:.3g} x params x tokens here and {usual:.3g} x elsewhere"
+    )
+  if abs(np.log(usual / _USUAL)) > np.log(_UNUSUAL):
+    raise UserError(
+      f"{path}: flops are {usual:.3g} x params x tokens, and training takes "
+      f"about {_USUAL:g} x; give all three in absolute counts, tokens as "
+      "latent frames x tokens of one, or leave the column flops out"
+    )
+
+
+def _check_column(path, points, name, values, factor):
+  """Raises a UserError if values of a column cannot be of one sane unit."""
+  order = np.argsort(values, kind="stable")
+  jumps = np.diff(np.log(values[order]))
+  if len(jumps) and jumps.max() > np.log(factor):
+    k = int(jumps.argmax())
+    low, high = order[k], order[k + 1]
+    raise UserError(
+      f"{path}: mixed units in {name}? line {points.line[low]} has "
+      f"{values[low]:g}, the next larger value is {values[high]:g} on line "
+      f"{points.line[high]}; give absolute counts everywhere"
+    )
+  least, most = RANGE[name]
+  for i in order[[0, -1]]:
+    if not least <= values[i] <= most:
       raise UserError(
-        f"{path}: mixed units in {name}? line {points.line[low]} has "
-        f"{values[low]:g}, the next larger value is {values[high]:g} on line "
-        f"{points.line[high]}; give absolute counts everywhere"
-      )
-    if name in ("params", "tokens") and values.min() < 10:
-      line = points.line[order[0]]
-      raise UserError(
-        f"{path} line {line}: {name} is {values.min():g}: thousands, millions "
+        f"{path} line {points.line[i]}: {name} is {values[i]:g}, and no run "
+        f"has fewer than {least:g} or more than {most:g}: thousands, millions "
         "or billions? Give absolute counts"
-      )
-  if points.flops is not None:
-    each = points.flops / (points.params * points.tokens)
-    off = np.abs(np.log(each / np.median(each)))
-    worst = int(off.argmax())
-    if off[worst] > np.log(_OFF):
-      raise UserError(
-        f"{path} line {points.line[worst]}: mixed units? flops are "
-        f"{each[worst]:.3g} x params x tokens here and "
-        f"{np.median(each):.3g} x elsewhere"
       )

@@ -23,8 +23,9 @@ from eartalk_jax.config import (
   to_dict,
 )
 from eartalk_jax.errors import UserError
-from eartalk_jax.scaling.cells import Cell
+from eartalk_jax.scaling.cells import Cell, Machine
 from eartalk_jax.scaling.ladder import LadderConfig
+from eartalk_jax.scaling.sweep_reading import read_plan_file, read_result
 
 COLUMNS = ("params", "tokens", "loss", "flops", "group", "diverged")
 # Raise it when a plan of the same config begins to mean other runs.
@@ -91,15 +92,7 @@ class Sweep:
 
   def result(self, cell):
     """What came of a cell; None if it is not done."""
-    path = self.folder(cell) / "result.json"
-    if not path.is_file():
-      return None
-    try:
-      return json.loads(path.read_text())
-    except ValueError as error:
-      raise UserError(
-        f"{path} is damaged ({error}); delete it and run the sweep again"
-      ) from None
+    return read_result(self.folder(cell) / "result.json")
 
   def results(self):
     """{cell: what came of it} of all that are done, in order.
@@ -109,7 +102,9 @@ class Sweep:
     """
     found = {cell: self.result(cell) for cell in self.cells}
     found = {cell: result for cell, result in found.items() if result}
-    sets = {r["fixed_set"]: c.name for c, r in found.items() if r["fixed_set"]}
+    sets = {
+      r["fixed_set"]: c.name for c, r in found.items() if r.get("fixed_set")
+    }
     if len(sets) > 1:
       raise UserError(
         f"{' and '.join(sets.values())} were measured on different sets, so "
@@ -124,6 +119,21 @@ class Sweep:
     return sorted(mates, key=lambda mate: mate.branch)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Plan:
+  """What sweep.json holds beside its version."""
+
+  config: dict
+  sweep: SweepConfig
+  cells: tuple[Cell, ...]
+  fingerprints: dict
+  machine: Machine
+
+  def __post_init__(self):
+    if not all(isinstance(x, str) for x in self.fingerprints.values()):
+      raise ValueError("a fingerprint is no text")
+
+
 def write_plan(sweep):
   """Writes DIR/sweep.json, unless another sweep has begun there.
 
@@ -133,7 +143,7 @@ def write_plan(sweep):
   path = sweep.directory / "sweep.json"
   plan = json.loads(json.dumps(_content(sweep)))
   if path.exists() and (sweep.directory / "trunks").exists():
-    changes = differences(json.loads(path.read_text()), plan)
+    changes = differences(read_plan_file(sweep.directory), plan)
     if changes:
       raise UserError(
         f"{sweep.directory} holds a sweep that has begun, and another one: "
@@ -160,28 +170,33 @@ def read_plan(directory):
   Raises:
     UserError: there is none, or it is damaged.
   """
-  path = pathlib.Path(directory) / "sweep.json"
-  try:
-    plan = json.loads(path.read_text())
-    if plan["version"] != _VERSION:
-      raise UserError(f"{path} is of version {plan['version']}; plan it again")
-    return Sweep(
-      pathlib.Path(directory),
-      plan["config"],
-      from_config(SweepConfig, plan["sweep"]),
-      tuple(Cell(**cell) for cell in plan["cells"]),
-      plan["fingerprints"],
-      plan["machine"],
-    )
-  except FileNotFoundError:
+  directory = pathlib.Path(directory)
+  path = directory / "sweep.json"
+  if not path.exists():
     raise UserError(
       f"{directory} holds no sweep (no {path.name}); make one by python -m "
       "launch.sweep plan"
-    ) from None
-  except (OSError, ValueError, KeyError, TypeError) as error:
+    )
+  plan = read_plan_file(directory)
+  if plan.get("version") != _VERSION:
+    raise UserError(
+      f"{path} is of version {plan.get('version')!r}; plan it again"
+    )
+  plan = {name: value for name, value in plan.items() if name != "version"}
+  try:
+    plan = from_config(_Plan, plan, "plan")
+  except UserError as error:
     raise UserError(
       f"{path} is damaged ({error}); plan the sweep again"
     ) from None
+  return Sweep(
+    directory,
+    plan.config,
+    plan.sweep,
+    plan.cells,
+    plan.fingerprints,
+    vars(plan.machine),
+  )
 
 
 def write_points(sweep):

@@ -8,10 +8,10 @@ DIR/**/transfer*.png         of launch.transfer, in DIR or one folder below
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 
+from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.scaling.points import read_points
 
@@ -75,6 +75,7 @@ class Sweep:
       path
       for pattern in ("transfer*.png", "*/transfer*.png")
       for path in sorted(self.directory.glob(pattern))
+      if path.is_file()
     ]
     return {str(path): path.read_bytes() for path in paths}
 
@@ -89,24 +90,62 @@ def sweep_beside(points):
   if not (directory / "sweep.json").is_file():
     return None
   cells = {}
-  try:
-    for plan in _read(directory / "sweep.json")["cells"]:
-      path = directory / "cells" / plan["name"] / "result.json"
-      cells[plan["name"]] = plan, _read(path) if path.is_file() else None
-  except (KeyError, TypeError) as error:
-    raise UserError(
-      f"{directory / 'sweep.json'} is damaged ({error!r}); plan the sweep again"
-    ) from None
+  for plan in read_plan_file(directory)["cells"]:
+    path = directory / "cells" / plan["name"] / "result.json"
+    cells[plan["name"]] = plan, read_result(path)
   return Sweep(directory, cells)
 
 
-def _read(path):
-  try:
-    return json.loads(path.read_text())
-  except (OSError, ValueError) as error:
-    raise UserError(
-      f"{path} cannot be read ({error}); launch.sweep writes it"
-    ) from None
+def read_plan_file(directory):
+  """The value of DIR/sweep.json: a dict whose cells have names.
+
+  Raises:
+    UserError: it is damaged.
+  """
+  path, remedy = pathlib.Path(directory) / "sweep.json", "plan the sweep again"
+  plan = read_json(path, remedy)
+  cells = plan.get("cells") if isinstance(plan, dict) else None
+  if not isinstance(cells, list) or not cells:
+    raise UserError(f"{path} is damaged (it has no cells); {remedy}")
+  for cell in cells:
+    name = cell.get("name") if isinstance(cell, dict) else None
+    # It becomes a folder's name.
+    if not isinstance(name, str) or pathlib.PurePath(name).name != name:
+      raise UserError(f"{path} is damaged (a cell named {name!r}); {remedy}")
+  return plan
+
+
+def read_result(path):
+  """What came of a cell; None if it is not done.
+
+  Raises:
+    UserError: the file is damaged.
+  """
+  if not path.is_file():
+    return None
+  remedy = "delete it and run the sweep again"
+  result = read_json(path, remedy)
+  if not isinstance(result, dict) or "diverged" not in result:
+    raise UserError(f"{path} is damaged (no diverged in it); {remedy}")
+  numbers = {"loss": result.get("loss"), "error": result.get("error")}
+  samples = result.get("samples") or {}
+  if isinstance(samples, dict):
+    numbers |= samples
+  wrong = [
+    *(n for n in ("diverged", "fixed_set") if not _or_none(result.get(n), str)),
+    *(n for n, value in numbers.items() if not _or_none(value, (int, float))),
+    *["samples"] * (not isinstance(samples, dict)),
+    *["loss"] * (result["diverged"] is None and numbers["loss"] is None),
+  ]
+  if wrong:
+    raise UserError(f"{path} is damaged ({wrong[0]} is none); {remedy}")
+  return result
+
+
+def _or_none(value, kinds):
+  return value is None or (
+    isinstance(value, kinds) and not isinstance(value, bool)
+  )
 
 
 def _figure(value):

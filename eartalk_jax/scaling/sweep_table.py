@@ -64,10 +64,12 @@ def status_table(sweep):
     elif result["diverged"] is not None:
       told = f"diverged: {result['diverged']}"
     else:
-      told = f"done, loss {result['loss']:.5f} +- {result['error']:.5f}"
+      told = f"done, loss {result['loss']:.5f}"
+      if result.get("error") is not None:
+        told += f" +- {result['error']:.5f}"
       told += "".join(
         f", {name} {value:.3f}"
-        for name, value in (result["samples"] or {}).items()
+        for name, value in (result.get("samples") or {}).items()
         if name in SAMPLES and value is not None
       )
     lines.append(f"{number:6d}  {cell.name:<{width}}  {told}")

@@ -49,7 +49,7 @@ def _flops(config, depth, inside, outside):
 
 def _parameters(config, depth, inside, outside):
   d = config.width
-  # A block: two norms of 2 D, biases of 3 D, D, 4 D and D.
-  vectors = d + depth * 13 * d + 2 * d + outside
+  # A block: two norms of 2 D, biases of 2 D (none of keys), D, 4 D and D.
+  vectors = d + depth * 12 * d + 2 * d + outside
   position = _tokens(config) * d
   return _matrices(config, depth, inside, outside) + vectors + position

@@ -6,6 +6,7 @@ and the same noise, so their losses differ by what they are.
 """
 
 import dataclasses
+import itertools
 
 import jax
 import jax.numpy as jnp
@@ -159,9 +160,9 @@ def summary(widths, rates, losses):
   return found
 
 
-def take(batches, steps, held_out):
-  """The first batches on the device: (of the steps, held out)."""
-  taken = []
-  for batch, _ in zip(batches, range(steps + held_out), strict=False):
-    taken.append(jax.tree.map(jnp.asarray, batch))
-  return taken[:steps], taken[steps:]
+def take(batches, count):
+  """The first batches, on the device."""
+  return [
+    jax.tree.map(jnp.asarray, batch)
+    for batch in itertools.islice(batches, count)
+  ]

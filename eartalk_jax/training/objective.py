@@ -112,19 +112,26 @@ def _hidden(model, params, batch, key, level_BT=None):
   """(deviations_BTNc of all frames, the head's features of them).
 
   The history is noised afresh by `key`, to `level_BT` if that is given.
+
+  Raises:
+    ValueError: the batch has more or fewer sink frames than the model.
   """
   cfg = model.cfg
+  sinks = batch["sink_BShwC"].shape[1]
+  if sinks != cfg.sinks:
+    raise ValueError(
+      f"{sinks} sink frames in a batch, {cfg.sinks} in the model"
+    )
+  history_key, first_key = jax.random.split(key)
   tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
   before_BNc, sink_BSNc = opening(
     cfg, to_tokens(batch["sink_BShwC"], cfg.patch)
   )
   previous_BTNc, level_BT = noisy_history(
-    tokens_BTNc, before_BNc, cfg.history, key, level_BT
+    tokens_BTNc, before_BNc, cfg.history, history_key, level_BT
   )
   # A clip may begin anywhere in a long stream.
-  first_B = jax.random.randint(
-    jax.random.fold_in(key, 1), level_BT.shape[:1], 0, cfg.window + 1
-  )
+  first_B = jax.random.randint(first_key, level_BT.shape[:1], 0, cfg.window + 1)
   features = model.apply(
     {"params": params},
     previous_BTNc,
@@ -175,15 +182,16 @@ def talker_loss(model):
 
 
 def _with_shuffled(batch, name):
-  """The batch with one signal taken from its neighbour row."""
-  batch = dict(batch)
+  """The batch with one signal, and where it is given, of the neighbour row."""
+
+  def rolled(signal):
+    return jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), signal)
+
   if name == "audio":
-    batch["audio_BTF"] = jnp.roll(batch["audio_BTF"], 1, axis=0)
-    return batch
-  control = dict(batch["controls"][name])
-  control["value_BTK"] = jnp.roll(control["value_BTK"], 1, axis=0)
-  batch["controls"] = {**batch["controls"], name: control}
-  return batch
+    audio = {key: batch[key] for key in ("audio_BTF", "audio_given_BT")}
+    return {**batch, **rolled(audio)}
+  controls = batch["controls"]
+  return {**batch, "controls": {**controls, name: rolled(controls[name])}}
 
 
 def _sampled_motion(model, params, batch, key):
