@@ -146,7 +146,8 @@ def test_a_half_finished_sweep_is_fitted_only_when_asked(sweep):
 
 
 def test_a_sweep_whose_data_changed_is_refused(sweep):
-  write_result(sweep, CELLS[4], {"diverged": None, "fixed_set": "other"})
+  other = {"diverged": None, "loss": 1.0, "fixed_set": "other"}
+  write_result(sweep, CELLS[4], other)
   with pytest.raises(UserError, match=r"changed between cells.*cell 4 \(other"):
     fit(sweep, "--partial")
   assert not (sweep / "fit").exists()
@@ -166,7 +167,7 @@ def test_a_run_kept_from_the_fit_is_held_against_it(sweep, factor, inside):
 
 def test_a_broken_plan_is_named(sweep):
   (sweep / "sweep.json").write_text("{")
-  with pytest.raises(UserError, match="sweep.json cannot be read"):
+  with pytest.raises(UserError, match="sweep.json: not a JSON file"):
     fit(sweep)
 
 
