@@ -8,7 +8,7 @@ TESTED := python3.11 python3.12 python3.13
 VERSION = $(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -c \
   'import sys; print("python%d.%d" % sys.version_info[:2])')
 
-.PHONY: demo test lint lock clean-demo
+.PHONY: demo test lint lock ends clean-demo
 
 # Large pages make a training step on a CPU a fifth shorter (glibc; ignored elsewhere).
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
@@ -39,6 +39,21 @@ lock: $(VENV)/.dev
 	  $(BIN)/uv pip compile --quiet --upgrade --all-extras --no-annotate \
 	    --custom-compile-command "make lock" --python-version $${name#python} \
 	    --output-file constraints/$$name.txt pyproject.toml || exit; \
+	done
+
+# By hand: the oldest and the newest versions that pyproject allows, on a short
+# suite of what touches other libraries most.
+SHORT := mono stamps opening shown media ingest prepare picture_files portrait \
+  video speech shards checkpoint resume sfa streaming_frame optimizer batches \
+  fit_report metrics config tokenizer
+
+ends: $(VENV)/.dev
+	for end in lowest-direct highest; do \
+	  $(BIN)/uv venv --clear --python $(BIN)/python runs/ends/$$end && \
+	  $(BIN)/uv pip install --python runs/ends/$$end --resolution $$end \
+	    --editable '.[demo]' pytest pytest-xdist hypothesis && \
+	  runs/ends/$$end/bin/python -m pytest -n 2 --dist loadscope \
+	    $(SHORT:%=tests/test_%.py) || exit; \
 	done
 
 clean-demo:
