@@ -7,6 +7,7 @@ int -> float and list -> tuple.
 
 import dataclasses
 import difflib
+import math
 import types
 import typing
 
@@ -124,7 +125,10 @@ def _convert(hint, value, path):
   if origin is tuple:
     return _convert_tuple(arguments, value, path)
   if hint is float and type(value) is int:
-    return float(value)
+    try:
+      return float(value)
+    except OverflowError:
+      raise UserError(f"config: {path} is too large a number") from None
   kind = origin or hint
   if not isinstance(kind, type) or kind is object:
     return value
@@ -132,6 +136,8 @@ def _convert(hint, value, path):
   wrong_bool = isinstance(value, bool) and kind is not bool
   if wrong_bool or not isinstance(value, kind):
     raise UserError(f"config: {path} must be {kind.__name__}, not {value!r}")
+  if kind is float and not math.isfinite(value):
+    raise UserError(f"config: {path} must be a finite number, not {value!r}")
   return value
 
 

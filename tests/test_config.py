@@ -1,14 +1,18 @@
 """Configs are strict: nothing is ignored, every mistake is named."""
 
 import dataclasses
+import functools
 import importlib
+import math
 from typing import Literal
 
 import ml_collections
 import pytest
 
+from configs import demo
 from eartalk_jax.config import differences, flatten, from_config, to_dict
 from eartalk_jax.errors import UserError
+from eartalk_jax.models.config import TalkerConfig
 from launch.train import TrainConfig
 from launch.train_tokenizer import TokenizerTraining
 
@@ -56,6 +60,9 @@ def test_nested_dataclasses_and_tuples_of_them_are_built(wrap):
     ({"leaf": {"rate": -1}}, "leaf: rate -1.0 is negative"),
     ({"leaf": {"rate": 1, "kind": "c"}}, "leaf.kind is 'c'"),
     ({"leaf": 3}, "leaf must be a dictionary"),
+    ({"leaf": {"rate": math.nan}}, "leaf.rate must be a finite number"),
+    ({"leaf": {"rate": math.inf}}, "leaf.rate must be a finite number"),
+    ({"leaf": {"rate": 10**400}}, "leaf.rate is too large"),
     ({"width": 3.5}, "width must be int, not 3.5"),
     ({"width": True}, "width must be int, not True"),
     ({"on": 1}, "on must be bool, not 1"),
@@ -97,3 +104,31 @@ def test_the_shipped_configs_are_valid_and_have_every_leaf(name, cls):
   config = importlib.import_module(f"configs.{name}").get_config()
   whole = flatten(to_dict(from_config(cls, config)))
   assert set(whole) == set(flatten(to_dict(config)))
+
+
+@pytest.mark.parametrize(
+  "key, size",
+  [
+    ("width", 0),
+    ("width", 10**30),
+    ("heads", -2),
+    ("depth", 0),
+    ("window", 10**9),
+    ("unroll", 0),
+    ("latent_shape", (4, 4, 10**18)),
+    ("latent_shape", (0, 4, 4)),
+    ("audio.tokens", 0),
+    ("audio.past", -1),
+    ("audio.bins", 10**12),
+    ("head.heads", 0),
+    ("head.steps", 0),
+  ],
+)
+def test_what_can_be_no_size_of_a_talker_is_named(key, size):
+  model = demo.get_config().to_dict()["model"]
+  *parts, name = key.split(".")
+  functools.reduce(dict.get, parts, model)[name] = size
+  with pytest.raises(
+    UserError, match=rf"config: model: {key} is .*; it is from"
+  ):
+    from_config(TalkerConfig, model, "model")

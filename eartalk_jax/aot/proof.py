@@ -48,6 +48,10 @@ def _prove(config, name, slices):
   except jax.errors.JaxRuntimeError as error:
     said = str(error).strip().splitlines()[0]
     raise _failed(name, "refuses", said) from None
+  except (OverflowError, MemoryError) as error:
+    raise UserError(
+      f"config: a size is too large to compile ({error})"
+    ) from None
   yield report.frame_report(config, frame, target)
   yield report.assumptions(target)
 

@@ -3,6 +3,10 @@
 import dataclasses
 from typing import Literal
 
+# No size is larger; where more would be meant, no machine could hold it.
+_LARGEST = 2**20
+_MAY_BE_NONE = ("past", "ahead")
+
 
 @dataclasses.dataclass(frozen=True)
 class ControlConfig:
@@ -176,6 +180,7 @@ class TalkerConfig:
   unroll: int
 
   def __post_init__(self):
+    _check_sizes(self)
     h, w, _ = self.latent_shape
     if h % self.patch or w % self.patch:
       raise ValueError(f"patch {self.patch} does not divide latents {h}x{w}")
@@ -219,3 +224,15 @@ class TalkerConfig:
   def condition_tokens(self):
     """M, condition tokens in a block."""
     return len(self.controls) + self.audio.tokens
+
+
+def _check_sizes(part, path=""):
+  """Raises ValueError if a whole number in a config can be no size."""
+  for field in dataclasses.fields(part):
+    value, name = getattr(part, field.name), path + field.name
+    low = 0 if field.name in _MAY_BE_NONE else 1
+    for item in value if isinstance(value, (list, tuple)) else (value,):
+      if dataclasses.is_dataclass(item):
+        _check_sizes(item, f"{name}.")
+      elif type(item) is int and not low <= item <= _LARGEST:
+        raise ValueError(f"{name} is {item}; it is from {low} to {_LARGEST}")
