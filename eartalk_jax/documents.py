@@ -64,21 +64,6 @@ def fits(value, shape):
   return type(value) is shape or (shape is float and type(value) is int)
 
 
-def read_object(path, keys=(), remedy="write it again"):
-  """The dictionary in a JSON file, with at least these keys.
-
-  Raises:
-    UserError: see `read_json`; or it is none, or has not all keys.
-  """
-  content = read_json(path, remedy)
-  if not isinstance(content, dict):
-    raise UserError(f"{path}: holds no object in curly brackets; {remedy}")
-  missing = [key for key in keys if key not in content]
-  if missing:
-    raise UserError(f"{path}: has no {missing[0]!r}; {remedy}")
-  return content
-
-
 def without_nan(value):
   """The same value with None for each number that JSON has not."""
   if isinstance(value, dict):

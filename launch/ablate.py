@@ -18,7 +18,7 @@ from configs import ablation
 from data_pipelines.shards import open_dataset
 from eartalk_jax import files
 from eartalk_jax.counting import counting
-from eartalk_jax.documents import read_object, without_nan
+from eartalk_jax.documents import read_shaped, without_nan
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import ablations
 from eartalk_jax.evaluation.held_out import load_clips
@@ -88,7 +88,7 @@ def run_cell(cell, commands, cores):
   done = cell.folder / "cell.json"
   if done.is_file():
     remedy = f"delete {cell.folder} to run it again"
-    kept = read_object(done, ("commands", "metrics"), remedy)
+    kept = read_shaped(done, {"commands": list, "metrics": dict}, remedy)
     if kept["commands"] == commands:
       return kept
   cell.folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import shlex
 
 from eartalk_jax import files
 from eartalk_jax.counting import clock
-from eartalk_jax.documents import read_object
+from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.targets import judge, read_figures
 from eartalk_jax.locks import alone_in
@@ -87,10 +87,9 @@ class Ledger:
 def _read_ledger(path):
   """What is kept in demo.json: (stages by name, gigabytes)."""
   remedy = "delete it: the demo then begins anew"
-  kept = read_object(path, ("stages", "peak_rss_gb"), remedy)
+  kept = read_shaped(path, {"stages": dict, "peak_rss_gb": float}, remedy)
   stages, gigabytes = kept["stages"], kept["peak_rss_gb"]
-  whole = isinstance(stages, dict) and isinstance(gigabytes, (int, float))
-  if not (whole and all(map(_is_entry, stages.values()))):
+  if not all(map(_is_entry, stages.values())):
     raise UserError(f"{path} is damaged; {remedy}")
   return stages, gigabytes
 

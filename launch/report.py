@@ -6,7 +6,7 @@ import pathlib
 import platform
 
 from eartalk_jax import files
-from eartalk_jax.documents import read_json, read_object
+from eartalk_jax.documents import read_json, read_shaped
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.report import Run, build_report
 from eartalk_jax.evaluation.targets import read_figures
@@ -72,8 +72,8 @@ def gather(args):
     stages=_read_stages(args.stages) if args.stages else [],
     machine=machine(),
     configs={
-      name: read_object(
-        pathlib.Path(path) / "config.json", remedy="its training writes it"
+      name: read_shaped(
+        pathlib.Path(path) / "config.json", dict, "its training writes it"
       )
       for name, path in workdirs.items()
     },

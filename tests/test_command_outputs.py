@@ -177,7 +177,7 @@ def test_a_number_that_cannot_be_is_refused_at_once(command, option, low):
 @pytest.mark.parametrize("word", ["²", "64.0", "nan", "-64", "9" * 9, ""])
 @pytest.mark.usefixtures("no_work")
 def test_widths_that_cannot_be_are_refused(word):
-  with pytest.raises(UserError, match="whole numbers"):
+  with pytest.raises(UserError, match="whole number"):
     widths.parse_widths(["64", word])
 
 

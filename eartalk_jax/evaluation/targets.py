@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from eartalk_jax.documents import read_object
+from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
 
 
@@ -96,7 +96,7 @@ def read_figures(path):
     UserError: it is not there, or damaged.
   """
   remedy = "python -m launch.evaluate writes it"
-  figures = read_object(path, remedy=remedy)
+  figures = read_shaped(path, dict, remedy)
   for name, value in figures.items():
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (number or value is None or name == "clips_counted"):
