@@ -42,7 +42,7 @@ def number(low=None, high=None):
 
 def _checked(kind, name, low, high):
   limits = "".join(
-    f" {word} {limit}"
+    f" {word} {limit if isinstance(limit, int) else format(limit, 'g')}"
     for word, limit in (("from", low), ("to", high))
     if limit is not None
   )

@@ -73,6 +73,8 @@ def test_probe_data_is_what_the_talker_was_trained_on(tmp_path):
   for directory in (frames, tokens, tmp_path / "talker"):
     directory.mkdir()
   manifest = {"kind": "tokens", "version": 1, "source_dir": str(frames)}
+  manifest |= {"config": {}, "categories": {}, "track_sizes": {}}
+  manifest |= {"fingerprint": "f", "dropped": [], "shards": []}
   (tokens / "manifest.json").write_text(json.dumps(manifest))
   config = {"data": {"tokens": str(tokens)}, "model": {}, "categories": {}}
   (tmp_path / "talker" / "config.json").write_text(json.dumps(config))

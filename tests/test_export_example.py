@@ -122,7 +122,7 @@ def test_its_portrait_is_that_of_the_commands(example, tmp_path):
     ("controls", "{", "not a JSON file"),
     ("controls", '{"pose": {"0": [0, 0, NaN]}}', "not a JSON file"),
     ("controls", '{"pose": {"0": null, "0": null}}', "said twice"),
-    ("controls", '{"pose": {"0": null, "00": null}}', "said twice"),
+    ("controls", '{"pose": {"0": null, "00": null}}', "frame is '00'"),
     ("controls", '{"pose": {"6": null}}', "beyond the end"),
     ("controls", "[" * 100_000, "nested too deeply"),
     ("controls", f'{{"pose": {{"0": {"9" * 401}}}}}', "no number"),

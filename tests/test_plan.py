@@ -188,10 +188,10 @@ def test_a_law_that_was_fitted_before_moves_the_ladder():
     ),
     ({"checks": (1e33,)}, "1e33: 4e.10 years"),
     ({"spacing": 1.0 + 1e-9}, "spacing is .*; give 1.01 to 100"),
-    ({"spacing": math.nan}, "spacing is .*; give 1.01 to 100"),
+    ({"spacing": math.nan}, "spacing is nan; give"),
     ({"each_side": 10**9}, "each_side is .*; give 3 to 100"),
     ({"frames_per_param": 1e-300}, "frames_per_param is .*; give"),
-    ({"lr_power": math.inf}, "lr_power is inf; give -10 to 10"),
+    ({"lr_power": math.inf}, "lr_power is inf; give"),
     # A law that wants all compute in size: the grid ends at one step.
     ({"law": Law(0.1, 1.0, 1e-300, 0.3, 0.3)}, "too small: it pays for"),
     ({"checks": (1e12,)}, "must be larger than every budget"),

@@ -23,11 +23,15 @@ def product(x, kernel, dimension_numbers, precision=None):
 
 
 def _forward(x, kernel, *how):
-  return product(x, kernel, *how), (x, kernel)
+  # Nobody asks for the gradient of a layer's input if that is data. Said by
+  # the residuals' structure, which is known while a program is traced.
+  asked = () if x.perturbed else None
+  x, kernel = x.value, kernel.value
+  return product(x, kernel, *how), (x, kernel, asked)
 
 
 def _backward(dimension_numbers, precision, operands, gradient):
-  x, kernel = operands
+  x, kernel, asked = operands
 
   def multiply(x, kernel):
     return lax.dot_general(x, kernel, dimension_numbers, precision)
@@ -42,13 +46,15 @@ def _backward(dimension_numbers, precision, operands, gradient):
     gradient = gradient.reshape(len(rows), -1)
     return lax.dot(rows.T, gradient, precision=precision).reshape(kernel.shape)
 
-  (to_x,) = jax.linear_transpose(lambda x: multiply(x, kernel), x)(gradient)
+  to_x = None
+  if asked is not None:
+    (to_x,) = jax.linear_transpose(lambda x: multiply(x, kernel), x)(gradient)
   if jax.sharding.get_abstract_mesh().size > 1:
     return to_x, plain(x, gradient)
   return to_x, lax.platform_dependent(x, gradient, cpu=by_rows, default=plain)
 
 
-product.defvjp(_forward, _backward)
+product.defvjp(_forward, _backward, symbolic_zeros=True)
 
 
 class Dense(nn.Dense):

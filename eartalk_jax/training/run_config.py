@@ -51,7 +51,7 @@ class RunConfig:
   def __post_init__(self):
     counts = ("steps", "log_every", "save_every", "diagnose_every", "keep")
     check_range(self, 1, _MOST_STEPS, *counts, "max_failed_saves")
-    check_range(self, 1, 10**7, "batch_size", "accumulate")
+    check_range(self, 1, 10**9, "batch_size", "accumulate")
     check_range(self, 0, 2**32 - 1, "seed")
     if self.keep_every < 0 or self.keep_every % self.save_every:
       raise ValueError("keep_every must be a multiple of save_every")
