@@ -23,7 +23,6 @@ os.environ.update(ENVIRONMENT)  # before jax starts
 from absl import flags  # noqa: E402
 from ml_collections import config_flags  # noqa: E402
 
-from eartalk_jax import outputs  # noqa: E402
 from eartalk_jax.aot import report  # noqa: E402
 from eartalk_jax.aot.proof import proof  # noqa: E402
 from eartalk_jax.config import from_config  # noqa: E402
@@ -52,12 +51,10 @@ def main(config, workdir):
   del workdir  # nothing is kept
   if _TOPOLOGY.value is None:
     raise UserError("--topology is needed; see --help")
-  if _JSON.value:
-    check_file(_JSON.value, "--json")
   config = from_config(TrainConfig, config)
   if _JSON.value is not None:
     read = config_flags.get_config_filename(flags.FLAGS["config"])
-    outputs.check_file(_JSON.value, "--json", [read])
+    check_file(_JSON.value, "--json", [read])
   parts = proof(config, _TOPOLOGY.value, _SLICES.value)
   with contextlib.closing(parts):
     numbers = _tell(parts)
