@@ -8,7 +8,7 @@ TESTED := python3.11 python3.12 python3.13
 VERSION = $(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -c \
   'import sys; print("python%d.%d" % sys.version_info[:2])')
 
-.PHONY: demo test lint lock ends clean-demo
+.PHONY: demo test lint lock ends check-tpu clean-demo
 
 # Large pages make a training step on a CPU a fifth shorter (glibc; ignored elsewhere).
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
@@ -55,6 +55,10 @@ ends: $(VENV)/.dev
 	  runs/ends/$$end/bin/python -m pytest -n 2 --dist loadscope \
 	    $(SHORT:%=tests/test_%.py) || exit; \
 	done
+
+# By hand: every TPU's compiler tries a small talker.
+check-tpu: $(VENV)/.test
+	$(BIN)/python -m benchmarks.topologies
 
 clean-demo:
 	rm -rf runs/demo
