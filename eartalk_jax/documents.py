@@ -64,6 +64,31 @@ def fits(value, shape):
   return type(value) is shape or (shape is float and type(value) is int)
 
 
+def read_lines(path, whole, finite=True):
+  """Yields the values of a file with JSON in each line.
+
+  Args:
+    path: the file. A last line without an end, torn by a kill, is left out.
+    whole: value -> whether it is what such a line holds.
+    finite: as in `parse_json`.
+
+  Raises:
+    UserError: a line is damaged.
+  """
+  with open(path, "rb") as file:
+    for number, text in enumerate(file, 1):
+      if not text.endswith(b"\n"):
+        return
+      where = f"{path}: line {number}"
+      try:
+        value = parse_json(text, where, finite=finite)
+      except UserError:
+        value = None
+      if not whole(value):
+        raise UserError(f"{where} is damaged; delete that line")
+      yield value
+
+
 def without_nan(value):
   """The same value with None for each number that JSON has not."""
   if isinstance(value, dict):

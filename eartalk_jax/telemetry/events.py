@@ -26,7 +26,7 @@ import time
 
 import jax
 
-from eartalk_jax.documents import parse_json
+from eartalk_jax.documents import read_lines
 from eartalk_jax.errors import UserError
 
 # Seconds between two lines `alive`: so much is not known of a killed run.
@@ -182,26 +182,11 @@ def read_events(workdir):
     raise UserError(
       f"{paths[0]} is not there; give the work directory of a training run"
     )
-  return [event for path in paths for event in _lines(path)]
+  return [event for path in paths for event in read_lines(path, _is_event)]
 
 
 def _name(process):
   return f"events.{process}.jsonl" if process else "events.jsonl"
-
-
-def _lines(path):
-  with open(path, "rb") as file:
-    for number, line in enumerate(file, 1):
-      if not line.endswith(b"\n"):
-        return  # torn by a kill
-      where = f"{path}: line {number}"
-      try:
-        event = parse_json(line, where)
-      except UserError:
-        event = None
-      if not _is_event(event):
-        raise UserError(f"{where} is damaged; delete that line")
-      yield event
 
 
 def _is_event(event):

@@ -13,7 +13,7 @@ import jax
 import tensorboardX
 
 from eartalk_jax import files
-from eartalk_jax.documents import parse_json
+from eartalk_jax.documents import read_lines
 from eartalk_jax.errors import UserError
 
 
@@ -63,18 +63,12 @@ def read_metrics(workdir):
 
 
 def _lines(path):
-  with open(path, "rb") as file:
-    for number, text in enumerate(file, 1):
-      if not text.endswith(b"\n"):
-        return  # torn by a kill
-      where = f"{path}: line {number}"
-      try:
-        line = parse_json(text, where, finite=False)
-      except UserError:
-        line = None
-      if not isinstance(line, dict) or type(line.get("step")) is not int:
-        raise UserError(f"{where} is damaged; delete that line")
-      yield line
+  # A loss that is not finite is a figure, too.
+  return read_lines(path, _is_line, finite=False)
+
+
+def _is_line(line):
+  return isinstance(line, dict) and type(line.get("step")) is int
 
 
 def append_line(path, step, values):
