@@ -54,6 +54,20 @@ def test_a_failed_save_is_told_and_the_next_one_tried(
   assert steps_in(tmp_path) == [20, 30]
 
 
+def test_what_a_failed_save_writes_late_is_deleted_as_well(
+  tmp_path, monkeypatch
+):
+  class Late(Batches):
+    def batch(self, step):
+      if step == 13:  # after the clean-up at 10, before the settling at 15
+        (tmp_path / "checkpoints" / "5.orbax-checkpoint-tmp").mkdir()
+      return super().batch(step)
+
+  Failing(monkeypatch, {5})
+  train(tmp_path, run_config(steps=20), batches=Late())
+  assert 15 in steps_in(tmp_path)
+
+
 def test_saves_that_fail_in_a_row_stop_the_run_and_lose_nothing(
   tmp_path, monkeypatch
 ):

@@ -162,12 +162,15 @@ class Checkpoints:
     if saving is None:
       return
     self._cause = saving.exception()
-    if not anywhere(self._cause is not None):
+    failed = anywhere(self._cause is not None)
+    # Threads of a failed save may write for a while after its error: what they
+    # left is deleted once more after the next good one.
+    if (failed or self._failed) and jax.process_index() == 0:
+      remove_leftovers(self.directory)
+    if not failed:
       self._failed = 0
       return
     self._failed += 1
-    if jax.process_index() == 0:
-      remove_leftovers(self.directory)
     if self._failed >= self._run.max_failed_saves:
       raise self._cannot_write()
 
