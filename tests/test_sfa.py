@@ -11,6 +11,7 @@ from eartalk_jax.models import positions, sfa, sfa_splash
 from eartalk_jax.models.sfa_banded import banded
 from eartalk_jax.models.sfa_step import LayerCache, step
 
+pytestmark = pytest.mark.usefixtures("hasty_compiler")
 B, M, N, J, H, K, W = 2, 2, 3, 5, 2, 8, 4
 P = M + N
 BANDS = [sfa.Band(W, M, kind) for kind in positions.KINDS]
