@@ -13,7 +13,6 @@ from eartalk_jax.controls import parse_controls
 from eartalk_jax.errors import UserError
 from launch import demo
 from launch.demo_stages import Plan, Stage, demo_controls, make_stages
-from launch.watched import run_watched
 
 
 def script_stages(out):
