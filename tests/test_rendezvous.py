@@ -5,6 +5,7 @@ import contextlib
 import errno
 import json
 import math
+import random
 import socket
 import time
 
@@ -21,9 +22,12 @@ SAME = {"jax": "1.0"}
 
 
 def free_port():
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    return free.getsockname()[1]
+  """A port that nobody has, of those not lent to whoever connects meanwhile."""
+  while True:
+    port = random.SystemRandom().randrange(20_000, 32_000)
+    with socket.socket() as free, contextlib.suppress(OSError):
+      free.bind(("", port))
+      return port
 
 
 def meeting(processes, come, timeout=20, facts=lambda process: SAME):
