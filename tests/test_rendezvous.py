@@ -197,9 +197,10 @@ def test_no_more_open_files_are_an_error():
 
 
 def test_one_that_came_and_went_is_missing():
-  with process_0(timeout=1) as (port, first):
+  # Of three, so that nobody is judged before its end is heard.
+  with process_0(processes=3, timeout=1) as (port, first):
     stranger(port, line()).close()
-    with pytest.raises(UserError, match="process 1 of 2 did not come"):
+    with pytest.raises(UserError, match="processes 1, 2 of 3 did not come"):
       first.result()
 
 
