@@ -9,7 +9,7 @@ import sys
 import time
 
 import pytest
-from test_multihost import free_port
+from ports import free_port
 from test_train import tiny_config
 from tokens import write_tokenizer, write_tokens
 

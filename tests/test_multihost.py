@@ -6,12 +6,12 @@ import pathlib
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import numpy as np
+from ports import free_port
 from test_batches import batches
 from tiny import Batches, run_config, train
 from tokens import write_tokens
@@ -22,12 +22,6 @@ from eartalk_jax.telemetry.metrics import read_metrics
 from eartalk_jax.training.sharding import MeshConfig
 
 TESTS = pathlib.Path(__file__).parent
-
-
-def free_port():
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    return free.getsockname()[1]
 
 
 def start(commands, cwd, **environment):

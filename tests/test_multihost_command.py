@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 from frames import write_frames
-from test_multihost import finish, free_port, start
+from ports import free_port
+from test_multihost import finish, start
 from test_train import tiny_config
 from test_train_tokenizer import tiny_config as tiny_tokenizer
 from tokens import write_tokenizer, write_tokens

@@ -5,12 +5,12 @@ import contextlib
 import errno
 import json
 import math
-import random
 import socket
 import time
 
 import pytest
 from absl.testing import flagsaver
+from ports import free_port
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.processes import guests, rendezvous
@@ -19,15 +19,6 @@ from eartalk_jax.processes.rendezvous import meet
 from launch import cli, configured
 
 SAME = {"jax": "1.0"}
-
-
-def free_port():
-  """A port that nobody has, of those not lent to whoever connects meanwhile."""
-  while True:
-    port = random.SystemRandom().randrange(20_000, 32_000)
-    with socket.socket() as free, contextlib.suppress(OSError):
-      free.bind(("", port))
-      return port
 
 
 def meeting(processes, come, timeout=20, facts=lambda process: SAME):
