@@ -51,7 +51,7 @@ ends: $(VENV)/.dev
 	for end in lowest-direct highest; do \
 	  $(BIN)/uv venv --clear --python $(BIN)/python runs/ends/$$end && \
 	  $(BIN)/uv pip install --python runs/ends/$$end --resolution $$end \
-	    --editable '.[demo]' pytest pytest-xdist hypothesis && \
+	    --editable '.[short]' && \
 	  runs/ends/$$end/bin/python -m pytest -n 2 --dist loadscope \
 	    $(SHORT:%=tests/test_%.py) || exit; \
 	done

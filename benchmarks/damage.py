@@ -21,7 +21,6 @@ import numpy as np
 from benchmarks import damage_subjects as subjects
 from benchmarks.damaging import damaged
 from data_pipelines.isolation import Crash, Isolated, Limits
-from data_pipelines.rejects import Reject
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 from launch import cli
@@ -71,21 +70,6 @@ class Tally:
       print(f"  {failure}")
 
 
-def outcome(read, path):
-  """What a reader makes of a file, in the child: ("read" or why not, line)."""
-  try:
-    read(path)
-  except (UserError, Reject) as error:
-    if len(str(error).splitlines()) > 1:
-      raise ValueError(f"more than a line: {error}") from error
-    return "refused"
-  return "read"
-
-
-def _calls(name, path):
-  yield outcome(subjects.READERS[name], path)
-
-
 def try_files(kind, count, rng, sources, keep, tally):
   """Damages files of one kind, one after the other."""
   child = Isolated()
@@ -110,7 +94,7 @@ def try_files(kind, count, rng, sources, keep, tally):
 def _try(child, reader, path):
   """(outcome, what failed or None) of one reading."""
   try:
-    (result,) = child.pieces(_calls, reader, path, limits=_LIMITS)
+    (result,) = child.pieces(subjects.calls, reader, path, limits=_LIMITS)
     return result, None
   except Crash as crash:
     return crash.reason, crash.detail

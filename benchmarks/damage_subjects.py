@@ -16,9 +16,10 @@ from PIL import Image
 from benchmarks.damaging import damaged
 from data_pipelines import filters, finishing, shards, speech, truth
 from data_pipelines.portrait import load_portrait
+from data_pipelines.rejects import Reject
 from eartalk_jax.controls import read_controls, read_portrait
 from eartalk_jax.errors import UserError
-from eartalk_jax.export.exporting import export
+from eartalk_jax.export.exporting import export_folder
 from eartalk_jax.export.importing import import_folder
 from eartalk_jax.generate import load_generator
 from eartalk_jax.models.config import ControlConfig
@@ -81,6 +82,22 @@ READERS = {
   "import": _import,
   "fit": _fit,
 }
+
+
+def outcome(read, path):
+  """What a reader makes of a file: "read", or "refused" with a line why."""
+  try:
+    read(path)
+  except (UserError, Reject) as error:
+    if len(str(error).splitlines()) > 1:
+      raise ValueError(f"more than a line: {error}") from error
+    return "refused"
+  return "read"
+
+
+def calls(reader, path):
+  """The outcome of the reader of that name, for a child process."""
+  yield outcome(READERS[reader], path)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -161,7 +178,7 @@ def _sounds(scratch):
     ("b.wav", "pcm_f32le", "flt"),
     ("c.mp3", "libmp3lame", "fltp"),
     ("d.flac", "flac", "s16"),
-    ("e.ogg", "libvorbis", "fltp"),
+    ("e.ogg", "libopus", "flt"),
     ("f.m4a", "aac", "fltp"),
   ):
     path = scratch / name
@@ -201,7 +218,7 @@ def _documents(demo, scratch):
   shutil.copy(found, scratch / "video.truth.json")
   small = _small_dataset(demo, scratch)
   exported = scratch / "exported"
-  export(demo / "talker", exported)
+  export_folder(demo / "talker", exported)
   return [
     *[Subject("controls", scratch / "controls.json")] * 3,
     Subject("portrait", scratch / "portrait.json"),
