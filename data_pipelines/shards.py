@@ -266,7 +266,7 @@ def open_dataset(directory, kind, verify=True):
         f"{directory / shard['name']} {problem}; delete it and run the "
         "command that made this dataset again"
       )
-  records = open_builder(directory).as_data_source(split=_SPLIT)
+  records = open_records(directory)
   dropped = set(manifest["dropped"])
   indices = [i for i in range(len(records)) if i not in dropped]
   return Dataset(directory, manifest, Source(records, indices))
@@ -278,8 +278,24 @@ def open_builder(directory):
   Raises:
     UserError: TFDS cannot read what it wrote about it.
   """
+  return _told_by_tfds(directory, lambda builder: builder)
+
+
+def open_records(directory):
+  """The records of a finished dataset, by index.
+
+  Raises:
+    UserError: TFDS cannot read what it wrote about it.
+  """
+  return _told_by_tfds(
+    directory, lambda builder: builder.as_data_source(split=_SPLIT)
+  )
+
+
+def _told_by_tfds(directory, ask):
+  """What `ask` makes of the dataset's builder."""
   try:
-    return tfds.builder_from_directory(directory)
+    return ask(tfds.builder_from_directory(directory))
   except Exception as error:  # its readers fail in many ways
     text = " ".join(str(error).split())
     raise UserError(

@@ -165,3 +165,13 @@ def test_another_number_of_processes_needs_consent(tmp_path, capsys):
   assert (
     "saved with processes=4 on the mesh data 8 x" in capsys.readouterr().out
   )
+
+
+def test_a_damaged_state_is_nothing_to_those_who_infer(tmp_path, caplog):
+  train(tmp_path)
+  caplog.clear()
+  for path in (tmp_path / "checkpoints" / "12" / "state").rglob("*ocdbt"):
+    if path.is_file():
+      path.write_bytes(b"")
+  assert load_ema(tmp_path)[0] == 12
+  assert not caplog.records

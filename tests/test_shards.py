@@ -176,3 +176,11 @@ def test_a_full_disk_names_the_shard_and_leaves_nothing(tmp_path):
   assert "user error: cannot write" in output.stdout, output.stderr
   assert "frames-7" in output.stdout
   assert not list(tmp_path.iterdir())
+
+
+def test_a_template_of_names_that_is_damaged_is_a_line(tmp_path):
+  make_dataset(tmp_path)
+  info = tmp_path / "dataset_info.json"
+  info.write_text(info.read_text().replace("{FILEFORMAT}", "{FILEF}"))
+  with pytest.raises(UserError, match="dataset_info.json is damaged .*FILEF"):
+    shards.open_dataset(tmp_path, "frames")

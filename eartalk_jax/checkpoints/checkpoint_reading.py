@@ -46,9 +46,7 @@ def load_ema(workdir, abstract_params=None):
   """
   source = choose_checkpoint(workdir)
   check_intact(source, "ema/")
-  with _read_errors(source):
-    saved = ocp.checkpointables_metadata(source).metadata["ema"]
-  abstract = jax.tree.map(_on_one_device, saved)
+  abstract = jax.tree.map(_on_one_device, _described(source, "ema"))
   if abstract_params is not None:
     _check_same(abstract, abstract_params, source.parent)
   return int(source.name), load_items(source, {"ema": abstract})["ema"]
@@ -71,9 +69,14 @@ def read_metadata(source):
     }
 
   data = read_data(source)
-  with _read_errors(source), CONTEXT:
-    saved = ocp.checkpointables_metadata(source).metadata
-    return describe(saved["ema"]), describe(saved["state"]), data
+  ema, state = (describe(_described(source, item)) for item in ("ema", "state"))
+  return ema, state, data
+
+
+def _described(source, item):
+  """The tree of an item's shapes; other items, damaged or not, are not read."""
+  with _read_errors(source):
+    return ocp.metadata(source, checkpointable_name=item).metadata
 
 
 def read_data(source):
@@ -135,8 +138,7 @@ def open_arrays(source, item, below=""):
     UserError: it is damaged.
   """
   check_intact(source, f"{item}/")
-  with _read_errors(source):
-    saved = ocp.checkpointables_metadata(source).metadata[item]
+  saved = _described(source, item)
   leaves, tree = jax.tree.flatten(saved)
   names = [
     path_name(path) for path, _ in jax.tree_util.tree_leaves_with_path(saved)
