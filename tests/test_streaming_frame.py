@@ -193,11 +193,12 @@ def test_guidance_one_is_no_guidance_and_two_is_not(setup):
     guidance = make_guidance(model.cfg, scales, rows=2)
     return _run(model, weights, state, given, guidance=guidance)[1]
 
-  np.testing.assert_allclose(guided(audio=1, pose=1), plain, atol=1e-5)
+  same = {"rtol": 1e-5, "atol": 1e-5}
+  np.testing.assert_allclose(guided(audio=1, pose=1), plain, **same)
   assert jnp.abs(guided(audio=2) - plain).max() > 1e-3
   # One stream's scale is nothing to the other.
   mixed = guided(audio=[1, 2])
-  np.testing.assert_allclose(mixed[0], plain[0], atol=1e-5)
+  np.testing.assert_allclose(mixed[0], plain[0], **same)
   assert jnp.abs(mixed[1] - plain[1]).max() > 1e-3
 
 
