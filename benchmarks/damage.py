@@ -94,7 +94,7 @@ def try_files(kind, count, rng, sources, keep, tally):
 def _try(child, reader, path):
   """(outcome, what failed or None) of one reading."""
   try:
-    (result,) = child.pieces(subjects.calls, reader, path, limits=_LIMITS)
+    (result,) = child.pieces(subjects.outcome, reader, path, limits=_LIMITS)
     return result, None
   except Crash as crash:
     return crash.reason, crash.detail

@@ -84,20 +84,16 @@ READERS = {
 }
 
 
-def outcome(read, path):
-  """What a reader makes of a file: "read", or "refused" with a line why."""
+def outcome(reader, path):
+  """Yields what a reader makes of a file, "read" or "refused", in a child."""
   try:
-    read(path)
+    READERS[reader](path)
   except (UserError, Reject) as error:
     if len(str(error).splitlines()) > 1:
       raise ValueError(f"more than a line: {error}") from error
-    return "refused"
-  return "read"
-
-
-def calls(reader, path):
-  """The outcome of the reader of that name, for a child process."""
-  yield outcome(READERS[reader], path)
+    yield "refused"
+  else:
+    yield "read"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -266,7 +266,9 @@ def open_dataset(directory, kind, verify=True):
         f"{directory / shard['name']} {problem}; delete it and run the "
         "command that made this dataset again"
       )
-  records = open_records(directory)
+  with _tfds_errors(directory):
+    builder = tfds.builder_from_directory(directory)
+    records = builder.as_data_source(split=_SPLIT)
   dropped = set(manifest["dropped"])
   indices = [i for i in range(len(records)) if i not in dropped]
   return Dataset(directory, manifest, Source(records, indices))
@@ -278,24 +280,14 @@ def open_builder(directory):
   Raises:
     UserError: TFDS cannot read what it wrote about it.
   """
-  return _told_by_tfds(directory, lambda builder: builder)
+  with _tfds_errors(directory):
+    return tfds.builder_from_directory(directory)
 
 
-def open_records(directory):
-  """The records of a finished dataset, by index.
-
-  Raises:
-    UserError: TFDS cannot read what it wrote about it.
-  """
-  return _told_by_tfds(
-    directory, lambda builder: builder.as_data_source(split=_SPLIT)
-  )
-
-
-def _told_by_tfds(directory, ask):
-  """What `ask` makes of the dataset's builder."""
+@contextlib.contextmanager
+def _tfds_errors(directory):
   try:
-    return ask(tfds.builder_from_directory(directory))
+    yield
   except Exception as error:  # its readers fail in many ways
     text = " ".join(str(error).split())
     raise UserError(
