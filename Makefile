@@ -8,7 +8,7 @@ TESTED := python3.11 python3.12 python3.13
 VERSION = $(shell $(or $(wildcard $(BIN)/python),$(PYTHON)) -c \
   'import sys; print("python%d.%d" % sys.version_info[:2])')
 
-.PHONY: demo test lint lock ends check-tpu clean-demo
+.PHONY: demo test prove lint lock ends check-tpu clean-demo
 
 # Large pages make a training step on a CPU a fifth shorter (glibc; ignored elsewhere).
 demo: export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
@@ -18,6 +18,10 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n 2 --dist loadscope tests
+
+# By hand: the suite compiled as users compile, and the slow proofs with it.
+prove: $(VENV)/.test
+	$(BIN)/python -m pytest -n 2 --dist loadscope --proof tests
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 
+from data_pipelines.isolation import apart
 from data_pipelines.portrait import load_portrait
 from data_pipelines.speech import count_frames, stream_mel, stream_samples
 from eartalk_jax import bounds
@@ -49,7 +50,10 @@ def make_video(generator, args):
     args: the command's arguments.
   """
   portraits_SYX3 = np.stack(
-    [load_portrait(path, generator.size, args.faces) for path in args.portrait]
+    [
+      apart(load_portrait, path, generator.size, args.faces)
+      for path in args.portrait
+    ]
   )
   frames = count_frames(args.audio)
   known = {}

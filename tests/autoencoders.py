@@ -19,7 +19,7 @@ CONFIG = TokenizerConfig(
 
 def random_params(config=CONFIG, seed=0):
   """Weights without the zeros of a fresh start, so that each one counts."""
-  params = init_params(config)(jax.random.key(seed))
+  params = jax.eval_shape(init_params(config), jax.random.key(seed))
   leaves, tree = jax.tree.flatten(params)
   rng = np.random.default_rng(seed)
   leaves = [0.2 * rng.normal(size=leaf.shape) for leaf in leaves]

@@ -240,9 +240,6 @@ def slurm(tmp_path):
     "PYTHON": sys.executable,
     "PYTHONPATH": str(ROOT),
     "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0",
-    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".jax_cache"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
     "SLURM_SUBMIT_DIR": str(ROOT),
     "SLURM_JOB_ID": "7",
     "SLURM_STEP_NODELIST": "localhost",
@@ -250,6 +247,42 @@ def slurm(tmp_path):
   }, requeued
 
 
+def submit(tmp_path, arguments, **environment):
+  """Starts the job as a batch system does."""
+  with open(tmp_path / "log", "a") as log:
+    return subprocess.Popen(
+      ["bash", SLURM, *arguments],
+      cwd=ROOT,
+      env=os.environ | environment,
+      stderr=log,
+    )
+
+
+def test_a_slurm_job_asks_its_tasks_to_stop_and_is_queued_again(tmp_path):
+  environment, requeued = slurm(tmp_path)
+  python, saved = tmp_path / "python", shlex.quote(str(tmp_path / "saved"))
+  program(
+    python,
+    f'#!/usr/bin/env bash\nprintf "%s\\n" "$@" >{saved}.$SLURM_PROCID\n'
+    f"[[ ! -e {saved} ]] || exit 0\n"
+    f'trap "touch {saved}; exit 143" TERM\n'
+    "while true; do sleep 0.05; done\n",
+  )
+  environment["PYTHON"] = str(python)
+  told = [tmp_path / f"saved.{rank}" for rank in (0, 1)]
+  job = submit(tmp_path, [*RUN, OVERRIDE], **environment)
+  until(lambda: all(file.exists() and file.read_text() for file in told))
+  assert [file.read_text().splitlines() for file in told] == [TRAIN] * 2
+  time.sleep(0.1)  # until both have their trap
+  job.send_signal(signal.SIGUSR1)
+  assert job.wait(30) == 143, (tmp_path / "log").read_text()
+  assert requeued.read_text() == "requeue 7\n"
+  job = submit(tmp_path, [*RUN, OVERRIDE], **environment)
+  assert job.wait(30) == 0, (tmp_path / "log").read_text()
+  assert requeued.read_text() == "requeue 7\n", "only once"
+
+
+@pytest.mark.proof
 def test_a_slurm_job_saves_before_its_time_is_over_and_goes_on(tmp_path):
   tokenizer = write_tokenizer(tmp_path / "tokenizer")
   write_tokens(tmp_path / "tokens", tokenizer=tokenizer.fingerprint)
@@ -262,19 +295,16 @@ def test_a_slurm_job_saves_before_its_time_is_over_and_goes_on(tmp_path):
     f"def get_config():\n  return ConfigDict({values!r})\n"
   )
   environment, requeued = slurm(tmp_path)
-  command = ["bash", SLURM, f"--config={config}", f"--workdir={workdir}"]
+  command = [f"--config={config}", f"--workdir={workdir}"]
   for name, value in (("steps", 100), ("save_every", 999), ("log_every", 1)):
     command.append(f"--config.run.{name}={value}")
   command.append("--config.run.diagnose_every=999")
 
-  def submit():
-    port = {"JAX_COORDINATOR_PORT": str(free_port())}
-    with open(tmp_path / "log", "a") as log:
-      return subprocess.Popen(
-        command, cwd=ROOT, env=os.environ | environment | port, stderr=log
-      )
+  def start():
+    environment["JAX_COORDINATOR_PORT"] = str(free_port())
+    return submit(tmp_path, command, **environment)
 
-  job = submit()
+  job = start()
   begun = workdir / "metrics.jsonl"
   until(lambda: begun.exists() or job.poll() is not None, seconds=240)
   job.send_signal(signal.SIGUSR1)
@@ -282,7 +312,7 @@ def test_a_slurm_job_saves_before_its_time_is_over_and_goes_on(tmp_path):
   assert requeued.read_text() == "requeue 7\n"
   stopped = [line["step"] for line in read_metrics(workdir)][-1]
   assert stopped < 100
-  assert submit().wait(240) == 0, (tmp_path / "log").read_text()
+  assert start().wait(240) == 0, (tmp_path / "log").read_text()
   steps = [line["step"] for line in read_metrics(workdir)]
   assert steps == list(range(1, 101))
   assert requeued.read_text() == "requeue 7\n", "only once"

@@ -42,7 +42,8 @@ def _check(*arguments, config="configs/demo.py", **changes):
     [sys.executable, "-m", "launch.compile_check"]
     + ["--config", str(config), *arguments, *overrides],
     cwd=_ROOT,
-    env=os.environ | {"PYTHONPATH": str(_ROOT)},
+    env=os.environ
+    | {"PYTHONPATH": str(_ROOT), "JAX_DISABLE_MOST_OPTIMIZATIONS": "0"},
     capture_output=True,
     text=True,
     timeout=600,
@@ -97,6 +98,7 @@ def test_a_small_model_is_proven_to_fit_a_small_tpu(tmp_path):
     assert shown in done.stdout
 
 
+@pytest.mark.proof
 def test_what_does_not_fit_ends_with_status_1_and_a_knob():
   # 16 million clips on each of four devices of 16 GB.
   done = _check("--topology", "v5e:2x2", **{"run.batch_size": 2**26})

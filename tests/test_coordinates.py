@@ -12,7 +12,7 @@ from eartalk_jax.scaling import coordinate_plot, coordinates
 from eartalk_jax.training.optimizer import OptimizerConfig
 from launch import widths
 
-WIDTHS = (32, 64, 128, 256)
+WIDTHS = (32, 64, 128)
 MODEL = dataclasses.replace(
   TINY, depth=1, controls=(), latent_shape=(4, 4, 8), window=2
 )
@@ -20,7 +20,7 @@ OPTIMIZER = OptimizerConfig(peak_lr=1e-2, warmup_steps=0, decay="constant")
 
 
 @pytest.fixture(scope="module")
-def measured(hasty_compiler):
+def measured():
   return coordinates.measure(MODEL, OPTIMIZER, WIDTHS, steps=4)
 
 

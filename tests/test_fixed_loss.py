@@ -15,7 +15,6 @@ from eartalk_jax import flow
 from eartalk_jax.models.config import AudioConfig, ControlConfig, HistoryConfig
 from eartalk_jax.scaling.fixed_loss import evaluate, make_fixed_set
 
-pytestmark = pytest.mark.usefixtures("hasty_compiler")
 _WINDOWS, _DRAWS, _FRAMES = 12, 3, 4
 
 

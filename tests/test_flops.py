@@ -14,7 +14,6 @@ from eartalk_jax.models.talker import Talker
 from eartalk_jax.scaling import flops, traced
 from eartalk_jax.training import objective
 
-pytestmark = pytest.mark.usefixtures("hasty_compiler")
 # (config, frames of a clip, changes of the model)
 _SIZES = (
   (base, 9, {"sinks": 2}),

@@ -15,7 +15,6 @@ from eartalk_jax.guidance import NO_GUIDANCE, Guidance
 from eartalk_jax.heads import masked_head
 from eartalk_jax.models.config import TalkerConfig
 
-pytestmark = pytest.mark.usefixtures("hasty_compiler")
 ROWS = 3
 
 

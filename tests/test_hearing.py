@@ -9,7 +9,6 @@ import talkers
 
 from eartalk_jax.models.hearing import Convolution, Hearing
 
-pytestmark = pytest.mark.usefixtures("hasty_compiler")
 CFG = talkers.TINY
 STEPS = CFG.audio.features // CFG.audio.bins
 

@@ -27,15 +27,11 @@ TESTS = pathlib.Path(__file__).parent
 def start(commands, cwd, **environment):
   """Starts processes that see tests and project."""
   paths = os.pathsep.join([str(TESTS.parent), str(TESTS)])
-  cache = {
-    "JAX_COMPILATION_CACHE_DIR": str(TESTS.parent / ".jax_cache"),
-    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-  }
   return [
     subprocess.Popen(
       [sys.executable, *map(str, command)],
       cwd=cwd,
-      env=os.environ | {"PYTHONPATH": paths} | cache | environment,
+      env=os.environ | {"PYTHONPATH": paths} | environment,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       text=True,

@@ -63,8 +63,6 @@ def launch(
     root,
     JAX_PLATFORMS="cpu",
     JAX_NUM_CPU_DEVICES="1",
-    # Compiled in half the time.
-    XLA_FLAGS="--xla_backend_optimization_level=0",
   )
   return finish(running)
 

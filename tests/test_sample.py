@@ -104,6 +104,11 @@ def test_a_portrait_that_is_text_is_named(tmp_path):
     run(tmp_path)
 
 
+def test_a_portrait_whose_reader_crashes_is_named(tmp_path):
+  with pytest.raises(UserError, match="portrait.png cannot be read: .*SIGSEGV"):
+    run(tmp_path, flags=["--faces=hostile:read_nowhere"])
+
+
 def test_the_command_names_missing_files_and_wrong_numbers(tmp_path):
   there = tmp_path / "a"
   there.write_text("")

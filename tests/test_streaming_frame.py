@@ -15,7 +15,6 @@ from eartalk_jax.models.talker import opening
 from eartalk_jax.streaming import frame as streaming
 from eartalk_jax.training import objective
 
-pytestmark = pytest.mark.usefixtures("hasty_compiler")
 T = 11
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 

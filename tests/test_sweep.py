@@ -62,8 +62,6 @@ def python(root, *arguments):
     env=os.environ
     | {
       "JAX_PLATFORMS": "cpu",
-      "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-      "JAX_COMPILATION_CACHE_DIR": str(here.parent / ".jax_cache"),
       "PYTHONPATH": f"{here.parent}:{here}",
     },
     capture_output=True,

@@ -8,8 +8,6 @@ from eartalk_jax.aot import hlo
 from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
 from eartalk_jax.scaling import tokenizer_flops
 
-pytestmark = pytest.mark.usefixtures("hasty_compiler")
-
 
 @pytest.mark.parametrize(
   "size, width, depths", [(32, 64, (1, 2)), (64, 96, (3, 1))]

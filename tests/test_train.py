@@ -33,8 +33,6 @@ from eartalk_jax.tokenizer import load_tokenizer
 from eartalk_jax.training import objective
 from launch.train import TrainConfig, flops_per_step, train
 
-pytestmark = pytest.mark.usefixtures("hasty_compiler")
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory):
