@@ -12,7 +12,7 @@ from eartalk_jax.scaling import coordinate_plot, coordinates
 from eartalk_jax.training.optimizer import OptimizerConfig
 from launch import widths
 
-WIDTHS = (32, 64, 128)
+WIDTHS = (32, 64, 256)
 MODEL = dataclasses.replace(
   TINY, depth=1, controls=(), latent_shape=(4, 4, 8), window=2
 )

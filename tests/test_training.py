@@ -127,7 +127,7 @@ def test_diagnostics_see_the_average_and_share_the_line_of_their_step(tmp_path):
 def test_waiting_for_data_is_measured_and_reported(tmp_path, capsys):
   class Slow(Batches):
     def batch(self, step):
-      time.sleep(0.3)
+      time.sleep(0.6)
       return super().batch(step)
 
   train(tmp_path, run_config(steps=6, log_every=6), batches=Slow())
