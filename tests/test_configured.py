@@ -1,5 +1,6 @@
 """Config files and flags that are wrong: one line, before any work."""
 
+import pathlib
 import sys
 
 import pytest
@@ -60,6 +61,19 @@ def test_a_config_file_that_fails_is_one_line(tmp_path, name):
   path.write_bytes(text if isinstance(text, bytes) else text.encode())
   assert "--config" in _refused(f"--config={path}")
   assert "--config" in _refused("--config", str(path), "--config.a.b=3")
+
+
+@pytest.mark.parametrize(
+  "override, message",
+  [
+    ("--config.run.stpes=3", "unknown key --config.run.stpes; did you mean st"),
+    ("--config.run.steps=many", "run.steps=many: invalid literal"),
+    ("--config.model.controls[0].drpo=1", "did you mean drop"),
+  ],
+)
+def test_a_wrong_override_is_one_line(override, message):
+  path = pathlib.Path(__file__).parents[1] / "configs" / "demo.py"
+  assert message in _refused(f"--config={path}", override)
 
 
 def test_a_config_file_that_is_none_is_one_line(tmp_path):

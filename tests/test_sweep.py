@@ -130,24 +130,27 @@ def test_sizes_that_are_equally_wide_share_nothing(root, planned):
   "arguments, message",
   [
     (["run", "nothing"], "nothing holds no sweep"),
-    (
-      ["plan", "--config=tiny.py", "--out=x", "--budgets=3e9,6e9"]
-      + ["--device=h10"],
-      "did you mean h100",
-    ),
     (["run", "law", "--jobs", "0"], "--jobs: '0': give a whole number from 1"),
-    (
-      ["plan", "--config=tiny.py", "--out=x", "--budgets=3e9,6e9"]
-      + ["--mfu=40"],
-      "--mfu 40: give a share",
-    ),
   ],
 )
-def test_wrong_use_is_one_line(root, planned, arguments, message):
-  done = command(root, *arguments)
-  assert done.returncode == 2
-  assert message in done.stderr and "Traceback" not in done.stderr
-  assert not (root / "x").exists()
+def test_wrong_use_is_one_line(
+  planned, inside, monkeypatch, arguments, message
+):
+  monkeypatch.setattr(sys, "argv", ["sweep", *arguments])
+  with pytest.raises(UserError, match=message):
+    launch_sweep._run_or_status()
+
+
+def test_a_wrong_plan_is_one_line_before_any_work(root, planned):
+  plan = ["plan", "--config=tiny.py", "--out=x", "--budgets=3e9,6e9"]
+  for wrong, message in (
+    ("--device=h10", "did you mean h100"),
+    ("--mfu=40", "--mfu 40: give a share"),
+  ):
+    done = command(root, *plan, wrong)
+    assert done.returncode == 2
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert not (root / "x").exists()
 
 
 def test_a_damaged_plan_is_one_line(root, planned, tmp_path):

@@ -186,19 +186,13 @@ def command(*arguments):
   )
 
 
-@pytest.mark.parametrize(
-  "argument, message",
-  [
-    ("--config.run.stpes=3", "unknown key --config.run.stpes; did you mean st"),
-    ("--config.run.steps=many", "run.steps=many: invalid literal"),
-    ("--config.model.controls[0].drpo=1", "did you mean drop"),
-  ],
-)
-def test_a_wrong_override_is_one_line(tmp_path, argument, message):
+def test_a_wrong_override_is_one_line_before_any_work(tmp_path):
   done = command(
-    "--config=configs/demo.py", f"--workdir={tmp_path}/run", argument
+    "--config=configs/demo.py",
+    f"--workdir={tmp_path}/run",
+    "--config.run.stpes=3",
   )
   assert done.returncode == 2
-  assert message in done.stderr
+  assert "unknown key --config.run.stpes; did you mean st" in done.stderr
   assert "Traceback" not in done.stderr
   assert not (tmp_path / "run").exists()
