@@ -83,10 +83,10 @@ def test_two_processes_train(root, tmp_path):
 
 def test_who_is_missing_is_named_and_nothing_is_written(root, tmp_path):
   workdir = tmp_path / "run"
-  ended = launch(root, workdir, 3, [0, 1], lambda _: ["--join_timeout=20"])
+  ended = launch(root, workdir, 3, [0, 1], lambda _: ["--join_timeout=12"])
   for status, output in ended:
     assert status == 2, output
-    assert "error: process 2 of 3 did not come within 20 s" in output
+    assert "error: process 2 of 3 did not come within 12 s" in output
     assert "Traceback" not in output
   assert not workdir.exists()
 

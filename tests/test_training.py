@@ -72,13 +72,17 @@ def test_a_finished_run_returns_at_once(tmp_path, capsys):
   assert "all 12 steps are done" in capsys.readouterr().out
 
 
+@pytest.fixture(scope="module")
+def lines_of_one_device(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("one")
+  train(workdir, mesh=make_mesh(devices=jax.devices()[:1]))
+  return read_metrics(workdir)
+
+
 @pytest.mark.parametrize("mesh", [(8, 1, 1), (2, 4, 1), (2, 2, 2), (1, 1, 8)])
-def test_any_mesh_gives_the_same_loss(tmp_path, mesh):
-  train(tmp_path / "many", run_config(mesh=MeshConfig(*mesh)))
-  train(tmp_path / "one", mesh=make_mesh(devices=jax.devices()[:1]))
-  for a, b in zip(
-    read_metrics(tmp_path / "many"), read_metrics(tmp_path / "one"), strict=True
-  ):
+def test_any_mesh_gives_the_same_loss(tmp_path, lines_of_one_device, mesh):
+  train(tmp_path, run_config(mesh=MeshConfig(*mesh)))
+  for a, b in zip(read_metrics(tmp_path), lines_of_one_device, strict=True):
     np.testing.assert_allclose(a["loss"], b["loss"], rtol=1e-5)
 
 
