@@ -13,7 +13,6 @@ os.environ |= {
 }
 
 import jax  # noqa: E402
-import pytest  # noqa: E402
 from absl import flags  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
@@ -52,12 +51,3 @@ def pytest_collection_modifyitems(config, items):
   slow = [item for item in items if item.get_closest_marker("proof")]
   config.hook.pytest_deselected(items=slow)
   items[:] = [item for item in items if item not in slow]
-
-
-@pytest.fixture(scope="module")
-def optimized():
-  """Compiles as users do, for what is about the compiled program itself."""
-  before = jax.config.jax_disable_most_optimizations
-  jax.config.update("jax_disable_most_optimizations", False)
-  yield
-  jax.config.update("jax_disable_most_optimizations", before)

@@ -1,20 +1,29 @@
-"""SIGKILL at every point of a save, and at any other moment."""
-
-import pathlib
+"""SIGKILL at points of a save, and at any other moment."""
 
 import killing
 import pytest
 
+# One of each kind: arrays, the commit, the manifest, what is deleted.
+FEW = [
+  {"point": "some arrays written"},
+  {"point": "before the commit"},
+  {"point": "before the manifest"},
+  {"point": "old step half deleted"},
+  {"delay": 0.5, "training": True},
+]
+EVERY = killing.plan(len(killing.POINTS) + 3, seed=5)
 
-@pytest.fixture(scope="module")
-def root(tmp_path_factory):
-  return tmp_path_factory.mktemp("kill")
 
-
-def test_killed_at_every_point_of_a_save_is_bitwise_one_run(root):
-  steps, seed = 120, 5
-  workdir = pathlib.Path(root / "killed" / "run")
+@pytest.mark.parametrize(
+  ("moments", "steps"),
+  [(FEW, 60), pytest.param(EVERY, 120, marks=pytest.mark.proof)],
+  ids=["few", "every"],
+)
+def test_killed_in_a_save_and_elsewhere_it_is_bitwise_one_run(
+  tmp_path, moments, steps
+):
+  workdir = tmp_path / "killed" / "run"
   workdir.mkdir(parents=True)
-  for moment in killing.plan(len(killing.POINTS) + 1, seed):
+  for moment in moments:
     killing.kill_once(workdir, steps, **moment)
-  killing.compare(workdir, steps, killing.train_whole(root, steps))
+  killing.compare(workdir, steps, killing.train_whole(tmp_path, steps))
