@@ -15,10 +15,10 @@ import argparse
 import numpy as np
 
 from data_pipelines.shards import open_dataset
-from eartalk_jax.audio import SILENCE
 from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.evaluation.rollouts import known_controls
 from eartalk_jax.generate import load_generator
+from eartalk_jax.speech.mel import SILENCE
 from launch import cli
 
 _AT, _FRAMES, _PEOPLE = 25, 50, 8

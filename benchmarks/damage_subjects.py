@@ -17,7 +17,7 @@ from benchmarks.damaging import damaged
 from data_pipelines import filters, finishing, shards, speech, truth
 from data_pipelines.portrait import load_portrait
 from data_pipelines.rejects import Reject
-from eartalk_jax.controls import read_controls, read_portrait
+from eartalk_jax.controls.requests import read_controls, read_portrait
 from eartalk_jax.errors import UserError
 from eartalk_jax.export.exporting import export_folder
 from eartalk_jax.export.importing import import_folder
@@ -25,7 +25,7 @@ from eartalk_jax.generate import load_generator
 from eartalk_jax.models.config import ControlConfig
 from eartalk_jax.scaling.fitting import fit_points
 from eartalk_jax.scaling.points import read_points
-from eartalk_jax.tokenizer import load_tokenizer
+from eartalk_jax.tokenizers.patches import load_tokenizer
 
 _CONTROLS = (
   ControlConfig("pose", "continuous", 3, 0.1),

@@ -31,9 +31,9 @@ import psutil
 
 from benchmarks.timing import seconds
 from eartalk_jax import files
-from eartalk_jax.audio import AudioFeatures
 from eartalk_jax.counting import counting
 from eartalk_jax.generate import load_generator
+from eartalk_jax.speech.mel import AudioFeatures
 from eartalk_jax.streaming import Streams
 from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli

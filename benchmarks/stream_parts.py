@@ -21,10 +21,11 @@ from benchmarks.stream import Talk, company
 from benchmarks.timing import flops, matmul_flops_per_second, seconds
 from benchmarks.train_step import random_batch
 from eartalk_jax import heads
+from eartalk_jax.denoising.guidance import NO_GUIDANCE, make_guidance
 from eartalk_jax.generate import load_generator
-from eartalk_jax.guidance import NO_GUIDANCE, make_guidance
-from eartalk_jax.streaming import Streams, frame
-from eartalk_jax.training import objective
+from eartalk_jax.recipes.ear import objective
+from eartalk_jax.recipes.ear import stream as frame
+from eartalk_jax.streaming import Streams
 from launch import cli
 
 _REPEATS = 50
@@ -65,11 +66,10 @@ def parts_ms(generator, rows):
     return frame.hidden(model, weights, state, signals)
 
   def head(weights, features):
-    def use(method, *args):
-      params = {"params": weights["rest"]}
-      return model.apply(params, method, *args, method="use_head")
-
-    return heads.sample(cfg.head, use, features, state.key_B, NO_GUIDANCE)
+    net = model.bind({"params": weights["rest"]}).head
+    return heads.of(cfg.head).sample(
+      cfg.head, net, features, state.key_B, NO_GUIDANCE
+    )
 
   features, _ = jax.jit(backbone)(weights, state, signals)
   latents = jnp.zeros((rows, *cfg.latent_shape))

@@ -23,7 +23,7 @@ from eartalk_jax.aot.proof import proof, versions  # noqa: E402
 from eartalk_jax.config import from_config  # noqa: E402
 from eartalk_jax.errors import UserError  # noqa: E402
 from eartalk_jax.telemetry.progress import working  # noqa: E402
-from launch.train import TrainConfig  # noqa: E402
+from eartalk_jax.training.train_config import TrainConfig  # noqa: E402
 
 _TOPOLOGIES = ("v4:2x2x1", "v5e:2x2", "v5p:2x2x1", "v6e:2x2", "tpu7x:2x2x1")
 

@@ -60,8 +60,8 @@ def jax_tasks(dtype, checkpoint, exported):
   from eartalk_jax.config import from_config
   from eartalk_jax.generate import load_generator
   from eartalk_jax.models.talker import Talker
+  from eartalk_jax.recipes.ear import objective
   from eartalk_jax.streaming import Streams
-  from eartalk_jax.training import objective
   from eartalk_jax.training.run_config import RunConfig
   from eartalk_jax.training.train_step import make_init, make_step
 

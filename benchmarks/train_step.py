@@ -24,15 +24,16 @@ import jax.numpy as jnp
 
 from benchmarks.timing import flops, in_turn, seconds
 from configs import demo
+from eartalk_jax.attention import sfa
+from eartalk_jax.attention.banded import banded as banded_form
 from eartalk_jax.config import from_config
-from eartalk_jax.models import sfa
 from eartalk_jax.models.backbone import band
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.sfa_banded import banded as banded_form
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.optimization.optimizer import make_optimizer
+from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling.flops import training_flops
-from eartalk_jax.training import objective, talker_training
-from eartalk_jax.training.optimizer import make_optimizer
+from eartalk_jax.training import talker_training
 from eartalk_jax.training.run_config import RunConfig
 from eartalk_jax.training.train_step import make_init, make_step
 

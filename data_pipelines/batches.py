@@ -10,14 +10,13 @@ Dimension key: B batch, T frames, S sink frames, K width of a control, F audio
 features, h, w, C latent grid and channels, A mel steps in a frame.
 """
 
-import dataclasses
 import functools
 
 import grain
 
 from data_pipelines.rows import Rows
 from data_pipelines.windows import Cut
-from eartalk_jax.config import check_range, nearest, to_dict
+from eartalk_jax.config import nearest, to_dict
 from eartalk_jax.errors import UserError
 
 # Raise it when the same seed begins to give other samples.
@@ -25,27 +24,6 @@ _VERSION = 3
 # Datasets up to this size stay in memory once read: a window is small, and to
 # read and parse its whole clip each time costs several times the cutting.
 _HELD_BYTES = 256 << 20
-
-
-@dataclasses.dataclass(frozen=True)
-class DataConfig:
-  """What to read.
-
-  Attributes:
-    tokens: directory of a token dataset.
-    frames: T, length of a window in latent frames.
-    threads: that read and cut ahead of the training.
-    prefetch: batches that may wait ready.
-  """
-
-  tokens: str
-  frames: int
-  threads: int = 1
-  prefetch: int = 4
-
-  def __post_init__(self):
-    check_range(self, 1, 10**6, "frames", "prefetch")
-    check_range(self, 1, 1024, "threads")
 
 
 class TalkerBatches:
@@ -60,34 +38,29 @@ class TalkerBatches:
     self,
     dataset,
     data,
-    controls,
-    audio,
+    model,
     global_batch,
     seed,
     rows=None,
-    *,
-    sinks,
   ):
     """Reads no record yet.
 
     Args:
       dataset: an open token dataset (`shards.open_dataset`).
       data: DataConfig.
-      controls: sequence with name, kind, size, drop: the model's controls.
-      audio: past, ahead, steps, bins, drop: the model's audio.
+      model: TalkerConfig: its controls, audio and number of sinks count.
       global_batch: samples in a batch, over all processes.
       seed: of order, windows, sinks and dropping.
       rows: numbers of the rows of every batch that are made here
         (`sharding.local_rows`); all by default.
-      sinks: S, sink frames of a sample.
 
     Raises:
       UserError: the dataset has no such control, other sizes, or no clip that
         is long enough.
     """
-    for control in controls:
+    for control in model.controls:
       _check_control(dataset, control)
-    _check_audio(dataset, audio)
+    _check_audio(dataset, model.audio)
     clips = _long_clips(dataset, data.frames)
     self.skipped = len(dataset.source) - len(clips)
     self.fingerprint = {
@@ -96,9 +69,9 @@ class TalkerBatches:
       "seed": seed,
       "global_batch": global_batch,
       "frames": data.frames,
-      "sinks": sinks,
-      "controls": [to_dict(control) for control in controls],
-      "audio": to_dict(audio),
+      "sinks": model.sinks,
+      "controls": [to_dict(control) for control in model.controls],
+      "audio": to_dict(model.audio),
     }
     self._data, self._batch = data, global_batch
     self._rows = list(range(global_batch)) if rows is None else rows
@@ -107,7 +80,7 @@ class TalkerBatches:
       .seed(seed)
       .shuffle()
       .repeat()
-      .random_map(Cut(data.frames, tuple(controls), audio, sinks))
+      .random_map(Cut(data.frames, model.controls, model.audio, model.sinks))
     )
 
   def iterate(self, start_step):

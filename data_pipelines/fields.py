@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from eartalk_jax.audio import AudioFeatures
+from eartalk_jax.speech.mel import AudioFeatures
 
 
 def frames_features(settings):

@@ -15,7 +15,7 @@ from data_pipelines.faces import load_detector
 from data_pipelines.names import printable, what_is_wrong
 from data_pipelines.rejects import Reject
 from data_pipelines.truth import read_truth
-from eartalk_jax.audio import AudioFeatures, log_mel
+from eartalk_jax.speech.mel import AudioFeatures, log_mel
 
 # A face is looked for in every so many pictures: about twice a second.
 _SAMPLE_EVERY = 12

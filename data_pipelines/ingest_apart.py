@@ -16,8 +16,8 @@ from data_pipelines.isolation import Crash, Isolated, Limits
 from data_pipelines.media import FRAME_SAMPLES
 from data_pipelines.names import printable
 from data_pipelines.rejects import Reject
-from eartalk_jax.audio import log_mel
 from eartalk_jax.errors import UserError
+from eartalk_jax.speech.mel import log_mel
 
 # Seconds without a sign of life, such as half a second of pictures or a packet
 # of sound, after which a file is given up.

@@ -10,8 +10,8 @@ Dimension key:  S samples.
 from data_pipelines.isolation import pieces_apart
 from data_pipelines.mono import MonoSound, measured
 from data_pipelines.rejects import Reject
-from eartalk_jax.audio import AudioFeatures, MelStream, frame_count
 from eartalk_jax.errors import UserError
+from eartalk_jax.speech.mel import AudioFeatures, MelStream, frame_count
 
 _SPEC = AudioFeatures()
 

@@ -15,8 +15,8 @@ import tensorflow_datasets as tfds
 
 from data_pipelines import shards
 from eartalk_jax import files
-from eartalk_jax import mirror as mirroring
 from eartalk_jax.config import describe, differences
+from eartalk_jax.controls import mirror as mirroring
 from eartalk_jax.counting import counting
 from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError

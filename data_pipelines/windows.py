@@ -10,7 +10,7 @@ from typing import Any
 import grain
 import numpy as np
 
-from eartalk_jax.audio import frame_context
+from eartalk_jax.speech.mel import frame_context
 
 # Share of windows in which nothing is known of the portrait but its picture.
 _UNKNOWN_SINK = 0.05

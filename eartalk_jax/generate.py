@@ -13,24 +13,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax import files
+from eartalk_jax import files, heads
 from eartalk_jax.bounds import integer, number, seed
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import from_config, to_dict
-from eartalk_jax.contexts import contexts
+from eartalk_jax.denoising.guidance import make_guidance
 from eartalk_jax.errors import UserError
-from eartalk_jax.guidance import make_guidance
 from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.signals import by_span, conditions
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.signals import by_span, conditions
-from eartalk_jax.streaming import frame as streaming
-from eartalk_jax.tokenizer import Tokenizer, load_tokenizer
-from eartalk_jax.training import objective
+from eartalk_jax.recipes.ear import objective
+from eartalk_jax.recipes.ear import stream as streaming
+from eartalk_jax.speech.contexts import contexts
+from eartalk_jax.tokenizers.patches import Tokenizer, load_tokenizer
 
-# Bounds of what may differ from training. Of temperatures 1 draws from what was
-# learned; of steps a hundred show all there is to see.
-SAMPLING = {"steps": (1, 1000), "sets": (1, None), "temperature": (0, 2)}
 _LONGEST_CHUNK = 10_000
 
 
@@ -115,11 +112,12 @@ class Generator:
     """
     given = {k: v for k, v in settings.items() if v is not None}
     head = to_dict(self.config.head)
+    known = heads.of(self.config.head).SETTINGS
     for name, value in given.items():
-      if name not in ("steps", "sets", "temperature") or name not in head:
+      if name not in known:
         raise UserError(f"a {head['kind']!r} head has no {name} to sample with")
-      check = number if name == "temperature" else integer
-      given[name] = check(value, name, *SAMPLING[name])
+      check = integer if isinstance(head[name], int) else number
+      given[name] = check(value, name, *known[name])
     config = {**to_dict(self.config), "head": {**head, **given}}
     model = Talker(from_config(TalkerConfig, config))
     return dataclasses.replace(self, model=model)

@@ -134,3 +134,16 @@ def _make(folder, made):
       except FileExistsError:
         if not step.is_dir():  # a file, not another process's folder
           raise
+
+
+def make_directory(path):
+  """Makes a directory that can be written, or raises UserError."""
+  try:
+    path.mkdir(parents=True, exist_ok=True)
+    probe = path / ".writable"
+    probe.touch()
+    probe.unlink(missing_ok=True)  # another process may have been faster
+  except OSError as error:
+    raise UserError(
+      f"cannot write to {path}: {error.strerror}; choose another --workdir"
+    ) from None

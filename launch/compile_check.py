@@ -30,8 +30,8 @@ from eartalk_jax.errors import UserError  # noqa: E402
 from eartalk_jax.files import write_json  # noqa: E402
 from eartalk_jax.outputs import check_file  # noqa: E402
 from eartalk_jax.telemetry.progress import working  # noqa: E402
+from eartalk_jax.training.train_config import TrainConfig  # noqa: E402
 from launch import configured  # noqa: E402
-from launch.train import TrainConfig  # noqa: E402
 
 _TOPOLOGY = flags.DEFINE_string(
   "topology", None, "CHIP:SIZES, such as v5p:4x4x4 or h100:8x8."

@@ -19,8 +19,8 @@ from eartalk_jax.config import from_config
 from eartalk_jax.counting import counting
 from eartalk_jax.files import write_json
 from eartalk_jax.scaling import coordinate_plot, coordinates
+from eartalk_jax.training.train_config import TrainConfig
 from launch import configured, out_flag, widths
-from launch.train import TrainConfig
 
 _STEPS = flags.DEFINE_integer(
   "steps", 6, "Steps to take.", lower_bound=1, upper_bound=10**6

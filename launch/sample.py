@@ -8,13 +8,13 @@ import numpy as np
 from data_pipelines.isolation import apart
 from data_pipelines.portrait import load_portrait
 from data_pipelines.speech import count_frames, stream_mel, stream_samples
-from eartalk_jax import bounds
-from eartalk_jax.controls import Schedule, read_controls, read_portrait
+from eartalk_jax import bounds, heads
+from eartalk_jax.controls.idle import Idle, fill
+from eartalk_jax.controls.requests import Schedule, read_controls, read_portrait
 from eartalk_jax.counting import counting
+from eartalk_jax.denoising.guidance import STRONGEST
 from eartalk_jax.errors import UserError
-from eartalk_jax.generate import SAMPLING, load_generator
-from eartalk_jax.guidance import STRONGEST
-from eartalk_jax.idle import Idle, fill
+from eartalk_jax.generate import load_generator
 from eartalk_jax.outputs import check_file
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.video import writing_video
@@ -201,7 +201,7 @@ def _arguments(argv):
       "steadier (default: as trained)",
     ),
   ):
-    add(f"--{name}", type=kind(*SAMPLING[name]), help=text)
+    add(f"--{name}", type=kind(*heads.SETTINGS[name]), help=text)
   add(
     "--faces",
     default="cascade",

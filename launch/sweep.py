@@ -31,12 +31,13 @@ import time
 from absl import flags
 
 from eartalk_jax.counting import counting
+from eartalk_jax.jobs.sweep_cells import run_cells, shared_probe
+from eartalk_jax.jobs.sweep_planning import check_data
 from eartalk_jax.locks import alone_in
 from eartalk_jax.scaling.sweep_files import read_plan, write_points
 from eartalk_jax.scaling.sweep_table import status_table
 from launch import cli, configured, out_flag, sweep_plan
 from launch.arguments import Parser, integer
-from launch.sweep_cells import run_cells, shared_probe
 
 _LOOK_EVERY_S = 0.5
 
@@ -58,7 +59,7 @@ def _run_or_status():
   if args.command == "status":
     print(status_table(sweep))
     return 0
-  sweep_plan.check_data(sweep)
+  check_data(sweep)
   if args.cell is not None:
     return _run_one(sweep, args.cell)
   with alone_in(args.directory, "DIR"):

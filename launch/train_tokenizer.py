@@ -20,8 +20,8 @@ from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.config import check_range, from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.scores import psnr
-from eartalk_jax.models.autoencoder import TokenizerConfig
 from eartalk_jax.processes.preflight import preflight
+from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.run_config import FREE, RunConfig
 from eartalk_jax.training.sharding import check_batch, local_rows, make_mesh

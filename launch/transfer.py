@@ -28,12 +28,13 @@ from eartalk_jax.counting import counting
 from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json, write_json
+from eartalk_jax.jobs.talker import check_tokens
 from eartalk_jax.scaling import transfer, transfer_plot
 from eartalk_jax.scaling.coordinates import KINDS
-from eartalk_jax.tokenizer import load_tokenizer
+from eartalk_jax.tokenizers.patches import load_tokenizer
 from eartalk_jax.training.compilation import use_compile_cache
+from eartalk_jax.training.train_config import TrainConfig
 from launch import configured, out_flag, widths
-from launch.train import TrainConfig, check_tokens
 
 _RATES = flags.DEFINE_list(
   "rates", ["1e-3", "2e-3", "4e-3", "8e-3"], "Peak learning rates, ascending."
@@ -82,15 +83,12 @@ def _batches(config, tokens):
   """The batches of a token dataset, as training takes them."""
   dataset = open_dataset(tokens, "tokens")
   check_tokens(config, load_tokenizer(config.tokenizer), dataset)
-  run, model = config.run, config.model
   return TalkerBatches(
     dataset,
     config.data,
-    model.controls,
-    model.audio,
-    run.batch_size,
-    run.seed,
-    sinks=model.sinks,
+    config.model,
+    config.run.batch_size,
+    config.run.seed,
   )
 
 

@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 
-from eartalk_jax.models.autoencoder import TokenizerConfig
+from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
 from eartalk_jax.training.tokenizer_training import init_params
 
 CONFIG = TokenizerConfig(

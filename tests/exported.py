@@ -16,8 +16,8 @@ from eartalk_jax.config import to_dict
 from eartalk_jax.export import modeling_eartalk
 from eartalk_jax.export.description import describe_model
 from eartalk_jax.export.exporting import COPIED
-from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
-from eartalk_jax.training.optimizer import OptimizerConfig
+from eartalk_jax.optimization.optimizer import OptimizerConfig
+from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
 from eartalk_jax.training.run_config import RunConfig
 from eartalk_jax.training.train_step import make_init
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.models.probe import ProbeConfig
-from eartalk_jax.signals import by_span
+from eartalk_jax.models.signals import by_span
 
 SIZE = 16
 MOUTH = (slice(10, 15), slice(4, 12))

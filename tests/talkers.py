@@ -6,16 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eartalk_jax.heads.flow import FlowHeadConfig
+from eartalk_jax.heads.masked_network import MaskedHeadConfig
 from eartalk_jax.models.config import (
   AudioConfig,
   ControlConfig,
-  FlowHeadConfig,
   HistoryConfig,
-  MaskedHeadConfig,
   TalkerConfig,
 )
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.training import objective
+from eartalk_jax.recipes.ear import objective
 
 TINY = TalkerConfig(
   latent_shape=(4, 4, 2),

@@ -11,8 +11,8 @@ from configs import ablation
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import ablations
+from eartalk_jax.training.train_config import TrainConfig
 from launch import ablate
-from launch.train import TrainConfig
 
 
 def _rows():

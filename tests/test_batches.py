@@ -6,15 +6,17 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from talkers import TINY
 from tokens import BINS, write_tokens
 
 from data_pipelines import batches as batches_module
-from data_pipelines.batches import DataConfig, TalkerBatches
+from data_pipelines.batches import TalkerBatches
 from data_pipelines.shards import open_dataset
 from data_pipelines.windows import keep, sink_frame
-from eartalk_jax.audio import SILENCE
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import AudioConfig, ControlConfig
+from eartalk_jax.speech.mel import SILENCE
+from eartalk_jax.training.train_config import DataConfig
 
 FRAMES = 6
 AUDIO = AudioConfig(past=2, ahead=1, steps=4, bins=BINS, tokens=1, drop=0.2)
@@ -32,11 +34,14 @@ def dataset(tmp_path_factory):
   return open_dataset(write_tokens(directory, lengths), "tokens")
 
 
+def model(**changes):
+  settings = {"controls": CONTROLS, "audio": AUDIO} | changes
+  return dataclasses.replace(TINY, **settings)
+
+
 def batches(dataset, batch=4, seed=0, rows=None, sinks=1, **changes):
   data = dataclasses.replace(DataConfig("", FRAMES), **changes)
-  return TalkerBatches(
-    dataset, data, CONTROLS, AUDIO, batch, seed, rows, sinks=sinks
-  )
+  return TalkerBatches(dataset, data, model(sinks=sinks), batch, seed, rows)
 
 
 def take(loader, start, count):
@@ -231,9 +236,8 @@ def test_the_sink_is_uniform_outside_of_the_window():
 
 def refused(dataset, message, controls=CONTROLS, audio=AUDIO, frames=FRAMES):
   with pytest.raises(UserError, match=message):
-    TalkerBatches(
-      dataset, DataConfig("", frames), controls, audio, 4, 0, sinks=1
-    )
+    cfg = model(controls=controls, audio=audio)
+    TalkerBatches(dataset, DataConfig("", frames), cfg, 4, 0)
 
 
 def test_what_does_not_fit_the_dataset_is_named(dataset):

@@ -20,8 +20,8 @@ from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
+from eartalk_jax.optimization.optimizer import OptimizerConfig
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.training.optimizer import OptimizerConfig
 
 TESTS = pathlib.Path(__file__).parent
 

@@ -17,10 +17,11 @@ from eartalk_jax.aot.environment import ENVIRONMENT
 from eartalk_jax.aot.topology import topology
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
+from eartalk_jax.jobs.talker import flops_per_step
 from eartalk_jax.processes import apart
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.sharding import make_mesh
-from launch.train import TrainConfig, flops_per_step
+from eartalk_jax.training.train_config import TrainConfig
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = {

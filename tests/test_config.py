@@ -10,7 +10,7 @@ import pytest
 
 from eartalk_jax.config import differences, flatten, from_config, to_dict
 from eartalk_jax.errors import UserError
-from launch.train import TrainConfig
+from eartalk_jax.training.train_config import TrainConfig
 from launch.train_tokenizer import TokenizerTraining
 
 

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from eartalk_jax.controls import (
+from eartalk_jax.controls.requests import (
   parse_controls,
   parse_value,
   read_controls,

@@ -8,8 +8,8 @@ from PIL import Image
 from talkers import TINY
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.optimization.optimizer import OptimizerConfig
 from eartalk_jax.scaling import coordinate_plot, coordinates
-from eartalk_jax.training.optimizer import OptimizerConfig
 from launch import widths
 
 WIDTHS = (32, 64, 256)

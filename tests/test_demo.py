@@ -9,7 +9,7 @@ import types
 import psutil
 import pytest
 
-from eartalk_jax.controls import parse_controls
+from eartalk_jax.controls.requests import parse_controls
 from eartalk_jax.errors import UserError
 from launch import demo
 from launch.demo_stages import Plan, Stage, demo_controls, make_stages

@@ -6,7 +6,7 @@ import pytest
 
 from eartalk_jax.config import from_config
 from eartalk_jax.scaling.flops import parameters
-from launch.train import TrainConfig
+from eartalk_jax.training.train_config import TrainConfig
 
 
 @pytest.mark.parametrize(

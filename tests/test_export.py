@@ -91,7 +91,7 @@ np.save("frames.npy", np.stack(frames))
   controls = {"pose": pose_TK[None], "emotion": np.full((1, 12, 1), 2.0)}
   frame_T = np.arange(12)
   given = {"pose": frame_T[None] >= 3, "emotion": frame_T[None] < 5}
-  from eartalk_jax.audio import AudioFeatures, log_mel
+  from eartalk_jax.speech.mel import AudioFeatures, log_mel
 
   mel = log_mel(SPEECH, AudioFeatures(bins=generator.mel_bins))
   chunks = generator.generate(

@@ -12,14 +12,15 @@ import torch
 from exported import VARIANTS, tensors
 
 from eartalk_jax import heads
-from eartalk_jax.audio import AudioFeatures, frame_context, log_mel
+from eartalk_jax.denoising.flow import Flow
+from eartalk_jax.denoising.guidance import make_guidance
 from eartalk_jax.export import modeling_eartalk as exported_model
 from eartalk_jax.export import names
 from eartalk_jax.export.exporting import export_folder
-from eartalk_jax.guidance import make_guidance
-from eartalk_jax.models.patches import to_tokens
-from eartalk_jax.streaming import frame as streaming
-from eartalk_jax.training import objective
+from eartalk_jax.layers.patches import to_tokens
+from eartalk_jax.recipes.ear import objective
+from eartalk_jax.recipes.ear import stream as streaming
+from eartalk_jax.speech.mel import AudioFeatures, frame_context, log_mel
 from eartalk_jax.trees import path_name
 
 
@@ -136,12 +137,12 @@ def _draws(cfg, tokens_BTNc, key):
   places, token = shape_BT, tokens_BTNc.shape[2:]
   if cfg.head.kind == "masked":
     hidden_key, head_key = jax.random.split(head_key)
-    hidden = heads.masked_head.hidden_tokens(hidden_key, shape_BT, cfg.tokens)
+    hidden = heads.masked.hidden_tokens(hidden_key, shape_BT, cfg.tokens)
     places, token = (*shape_BT, cfg.tokens), (1, cfg.token_width)
   time_key, head_noise_key = jax.random.split(head_key)
   places = (cfg.head.draws, *places)
   if getattr(cfg.head, "process", "flow") == "flow":
-    time = heads.flow_head.flow.sample_time(time_key, places, cfg.head.shift)
+    time = Flow(cfg.head.shift).times(time_key, places)
   else:
     time = jax.random.uniform(time_key, places, minval=0.02, maxval=1.0)
   return exported_model.TrainingDraws(
@@ -222,7 +223,7 @@ def test_a_model_learns_in_pytorch(pairs, variant):
   fresh = [theirs.training_draws(50, 20) for _ in range(2)]
   assert not torch.equal(fresh[0].noise, fresh[1].noise)
   if variant != "flow":
-    hidden = heads.masked_head.hidden_tokens(jax.random.key(0), (1000,), 4)
+    hidden = heads.masked.hidden_tokens(jax.random.key(0), (1000,), 4)
     share = fresh[0].hidden.float().mean().item()
     assert abs(share - hidden.mean()) < 0.03
 

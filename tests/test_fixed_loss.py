@@ -9,11 +9,12 @@ import pytest
 from talkers import HEADS, TINY, talker
 from tokens import BINS, SHAPE, write_tokens
 
-from data_pipelines.batches import DataConfig
 from data_pipelines.shards import open_dataset
-from eartalk_jax import flow
+from eartalk_jax.denoising.flow import Flow
+from eartalk_jax.jobs.sweep_cells import fixed_set as make_fixed_set
 from eartalk_jax.models.config import AudioConfig, ControlConfig, HistoryConfig
-from eartalk_jax.scaling.fixed_loss import evaluate, make_fixed_set
+from eartalk_jax.scaling.fixed_loss import evaluate
+from eartalk_jax.training.train_config import DataConfig
 
 _WINDOWS, _DRAWS, _FRAMES = 12, 3, 4
 
@@ -64,9 +65,9 @@ def test_levels_and_times_are_evenly_spaced_quantiles(dataset):
 
 def test_given_quantiles_are_those_of_the_drawn_times():
   key = jax.random.key(0)
-  drawn = flow.sample_time(key, (20_000,), 3.0)
+  drawn = Flow(3.0).times(key, (20_000,))
   grid = (np.arange(20_000) + 0.5) / 20_000
-  laid = flow.sample_time(key, None, 3.0, grid)
+  laid = Flow(3.0).times(key, None, grid)
   inner = slice(200, -200)  # the extremes are luck
   np.testing.assert_allclose(np.sort(drawn)[inner], laid[inner], atol=0.02)
 

@@ -7,12 +7,12 @@ from jax.experimental import pallas as pl
 
 from benchmarks.train_step import random_batch
 from configs import base, paper
-from eartalk_jax.aot import hlo
 from eartalk_jax.config import from_config
+from eartalk_jax.hlo import module as hlo
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling import flops, traced
-from eartalk_jax.training import objective
 
 # (config, frames of a clip, changes of the model)
 _SIZES = (

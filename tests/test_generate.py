@@ -10,14 +10,14 @@ import pytest
 import talkers
 
 from eartalk_jax import generate
-from eartalk_jax.audio import frame_context
 from eartalk_jax.config import to_dict
-from eartalk_jax.contexts import contexts
 from eartalk_jax.errors import UserError
-from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
-from eartalk_jax.signals import by_span
-from eartalk_jax.streaming import frame as streaming
-from eartalk_jax.tokenizer import Tokenizer
+from eartalk_jax.models.signals import by_span
+from eartalk_jax.recipes.ear import stream as streaming
+from eartalk_jax.speech.contexts import contexts
+from eartalk_jax.speech.mel import frame_context
+from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.tokenizers.patches import Tokenizer
 
 T = 11
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import talkers
 
+from eartalk_jax.denoising.guidance import NO_GUIDANCE, Guidance, make_guidance
 from eartalk_jax.errors import UserError
-from eartalk_jax.guidance import NO_GUIDANCE, Guidance, make_guidance
 
 CFG = talkers.TINY
 

@@ -9,7 +9,8 @@ import pytest
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from eartalk_jax.aot import groups, hlo
+from eartalk_jax.hlo import groups
+from eartalk_jax.hlo import module as hlo
 
 _SHAPE = {"data": 2, "fsdp": 4}
 

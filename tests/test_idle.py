@@ -6,7 +6,7 @@ import talkers
 from test_generate import generator  # noqa: F401, a fixture
 from test_streaming import portraits, speech  # noqa: F401, fixtures
 
-from eartalk_jax.idle import Idle, fill
+from eartalk_jax.controls.idle import Idle, fill
 from eartalk_jax.models.config import ControlConfig
 from eartalk_jax.streaming import Streams
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import talkers
 
-from eartalk_jax.training import objective
+from eartalk_jax.recipes.ear import objective
 
 
 def hidden(batch, key):

@@ -9,7 +9,7 @@ from tiny import Batches, init_params, loss_fn, run_config
 
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.training.optimizer import (
+from eartalk_jax.optimization.optimizer import (
   OptimizerConfig,
   ema_decay,
   learning_rate,

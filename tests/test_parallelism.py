@@ -11,13 +11,13 @@ import pytest
 import talkers
 from tiny import run_config
 
-from eartalk_jax.aot import hlo
+from eartalk_jax.attention import positions, sfa
 from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.errors import UserError
-from eartalk_jax.models import positions, sfa
+from eartalk_jax.hlo import module as hlo
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.recipes.ear import objective
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.training import objective
 from eartalk_jax.training.loop import fit
 from eartalk_jax.training.parallelism import check_mesh, placement_on
 from eartalk_jax.training.sharding import (

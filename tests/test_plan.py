@@ -16,7 +16,7 @@ from eartalk_jax.scaling.cells import Machine, cell_config, trunk_config
 from eartalk_jax.scaling.ladder import Ladder, LadderConfig
 from eartalk_jax.scaling.law import Law
 from eartalk_jax.scaling.plan import plan
-from launch.train import TrainConfig
+from eartalk_jax.training.train_config import TrainConfig
 
 _MACHINE = Machine("h100", 2, 1e15, 0.4, 80e9)
 _BUDGETS = (2e11, 3.6e11, 6.4e11, 1.15e12)

@@ -11,8 +11,8 @@ from videos import LIMITS, make_folder, prepare, shard_bytes, write_face
 from data_pipelines import finishing, shards
 from data_pipelines.finding import find_media
 from eartalk_jax import files
-from eartalk_jax.audio import AudioFeatures, log_mel
 from eartalk_jax.errors import UserError
+from eartalk_jax.speech.mel import AudioFeatures, log_mel
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from eartalk_jax.models.products import Dense, DenseGeneral
+from eartalk_jax.layers.products import Dense, DenseGeneral
 
 LAYERS = {
   "rows": (nn.Dense, Dense, {"features": 6}, (2, 3, 5, 4)),

@@ -10,8 +10,8 @@ from jax.sharding import AxisType
 from tiny import Batches, run_config, train
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.optimization.optimizer import OptimizerConfig
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.training.optimizer import OptimizerConfig
 from eartalk_jax.training.sharding import AXES
 
 

@@ -6,9 +6,9 @@ import types
 import numpy as np
 import pytest
 
-from eartalk_jax.aot import hlo
 from eartalk_jax.aot.roofline import roofline
 from eartalk_jax.aot.topology import Topology
+from eartalk_jax.hlo import module as hlo
 from eartalk_jax.telemetry.hardware import Chip
 
 # Two slices of 2 x 2 that close no ring: 4 byte/s of each axis; 100 FLOP/s, and

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eartalk_jax.models import positions, sfa, sfa_banded, sfa_splash
-from eartalk_jax.models.sfa_step import LayerCache, step
+from eartalk_jax.attention import banded as sfa_banded
+from eartalk_jax.attention import positions, sfa
+from eartalk_jax.attention import splash as sfa_splash
+from eartalk_jax.attention.step import LayerCache, step
 
 B, M, N, J, H, K, W = 2, 2, 3, 5, 2, 8, 4
 P = M + N

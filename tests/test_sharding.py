@@ -12,8 +12,8 @@ from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.training import objective
-from eartalk_jax.training.optimizer import OptimizerConfig, make_optimizer
+from eartalk_jax.optimization.optimizer import OptimizerConfig, make_optimizer
+from eartalk_jax.recipes.ear import objective
 from eartalk_jax.training.sharding import (
   AUTOENCODER_RULES,
   TALKER_RULES,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from data_pipelines import speech
-from eartalk_jax.audio import AudioFeatures, log_mel
 from eartalk_jax.errors import UserError
+from eartalk_jax.speech.mel import AudioFeatures, log_mel
 
 
 def write_wav(path, samples_S, rate=16_000, channels=1):

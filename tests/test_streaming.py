@@ -12,8 +12,8 @@ import talkers
 from flax import serialization
 from test_generate import generator  # noqa: F401, a fixture
 
-from eartalk_jax.audio import AudioFeatures, log_mel
 from eartalk_jax.errors import UserError
+from eartalk_jax.speech.mel import AudioFeatures, log_mel
 from eartalk_jax.streaming import Streams
 from eartalk_jax.streaming.stream import MOST_WAITING
 

@@ -15,6 +15,8 @@ from tokens import write_tokenizer, write_tokens
 
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.errors import UserError
+from eartalk_jax.jobs import sweep_cells
+from eartalk_jax.jobs.sweep_planning import check_data
 from eartalk_jax.locks import alone_in
 from eartalk_jax.scaling.cells import cell_config
 from eartalk_jax.scaling.points import read_points
@@ -23,7 +25,6 @@ from eartalk_jax.scaling.sweep_reading import sweep_beside
 from eartalk_jax.scaling.sweep_table import status_table
 from eartalk_jax.training.skips import Diverged
 from launch import sweep as launch_sweep
-from launch import sweep_cells, sweep_plan
 
 _CONFIG = """
 from configs import scaling
@@ -257,7 +258,7 @@ def test_a_sweep_runs_goes_on_and_gives_points(root, planned, inside):
     json.dumps(cell_config(few.config, first))
   )
   from_scratch = (
-    "import json; from launch.train import train;"
+    "import json; from eartalk_jax.jobs.talker import train;"
     "train(json.load(open('cell.json')), 'scratch')"
   )
   done = python(root, "-c", from_scratch)
@@ -304,8 +305,8 @@ def test_other_data_and_other_sets_are_refused_by_name(
   changed = few.fingerprints | {"held_out": "0" * 64}
   changed = dataclasses.replace(few, fingerprints=changed)
   with pytest.raises(UserError, match="fingerprint of held_out was 0000"):
-    sweep_plan.check_data(changed)
-  sweep_plan.check_data(few)
+    check_data(changed)
+  check_data(few)
   for cell, name in zip(few.cells, "ab", strict=True):
     few.folder(cell).mkdir(parents=True)
     result = {"fixed_set": name, "diverged": None, "loss": 1.0}

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import talkers
 
+from eartalk_jax.layers.patches import to_latents, to_tokens
 from eartalk_jax.models.config import ControlConfig, HistoryConfig
-from eartalk_jax.models.patches import to_latents, to_tokens
 from eartalk_jax.models.talker import opening
-from eartalk_jax.training import objective
+from eartalk_jax.recipes.ear import objective
 
 T = 11
 PAST = ((0, 0), (1, 0), (0, 0), (0, 0))  # one frame later

@@ -14,7 +14,7 @@ from data_pipelines.shards import open_dataset
 from data_pipelines.tokenize import tokenize
 from eartalk_jax.errors import UserError
 from eartalk_jax.locks import lock
-from eartalk_jax.tokenizer import Tokenizer
+from eartalk_jax.tokenizers.patches import Tokenizer
 
 
 @pytest.fixture(scope="module")

@@ -14,8 +14,12 @@ from configs import tokenizer as real_config
 from eartalk_jax import files
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
-from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
-from eartalk_jax.tokenizer import Tokenizer, load_tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.tokenizers.patches import (
+  Tokenizer,
+  load_tokenizer,
+  save_tokenizer,
+)
 from eartalk_jax.training.tokenizer_training import init_params
 
 

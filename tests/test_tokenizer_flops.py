@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from eartalk_jax.aot import hlo
-from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.hlo import module as hlo
 from eartalk_jax.scaling import tokenizer_flops
+from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
 
 
 @pytest.mark.parametrize(

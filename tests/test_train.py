@@ -24,14 +24,15 @@ from data_pipelines.batches import TalkerBatches
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
+from eartalk_jax.jobs.talker import flops_per_step, train
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling import traced
 from eartalk_jax.telemetry import events
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.tokenizer import load_tokenizer
-from eartalk_jax.training import objective
-from launch.train import TrainConfig, flops_per_step, train
+from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.training.train_config import TrainConfig
 
 
 @pytest.fixture(scope="module")

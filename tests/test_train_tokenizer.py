@@ -15,7 +15,7 @@ from data_pipelines.shards import open_dataset
 from eartalk_jax.config import flatten
 from eartalk_jax.errors import UserError
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.tokenizer import load_tokenizer
+from eartalk_jax.tokenizers.patches import load_tokenizer
 from launch.train_tokenizer import held_out_psnr, train
 
 ROOT = pathlib.Path(__file__).parents[1]

@@ -10,8 +10,8 @@ import pytest
 from tiny import Batches, init_params, loss_fn, run_config, train
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.optimization import optimizer
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.training import optimizer
 from eartalk_jax.training.sharding import MeshConfig, make_mesh
 from eartalk_jax.training.train_step import make_init, make_step
 

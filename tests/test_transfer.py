@@ -13,9 +13,9 @@ from tokens import write_tokenizer, write_tokens
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.scaling import transfer, transfer_plot
+from eartalk_jax.training.train_config import TrainConfig
 from eartalk_jax.training.train_step import make_init, make_step
 from launch import transfer as command
-from launch.train import TrainConfig
 
 RATES = [0.01, 0.02, 0.04, 0.08, 0.16]
 

@@ -11,13 +11,13 @@ from tiny import Batches, init_params, run_config, train
 
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.training import talker_training
-from eartalk_jax.training.optimizer import OptimizerConfig, make_optimizer
-from eartalk_jax.training.sharding import MeshConfig, make_mesh
-from eartalk_jax.training.width_transfer import (
+from eartalk_jax.optimization.optimizer import OptimizerConfig, make_optimizer
+from eartalk_jax.optimization.width_transfer import (
   update_multipliers,
   with_widths,
 )
+from eartalk_jax.training import talker_training
+from eartalk_jax.training.sharding import MeshConfig, make_mesh
 from eartalk_jax.trees import path_name
 
 ADAM = OptimizerConfig(peak_lr=1e-2, warmup_steps=0, weight_decay=0.1)

@@ -7,8 +7,8 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from eartalk_jax.checkpoints.claim import Claim
+from eartalk_jax.optimization.optimizer import OptimizerConfig
 from eartalk_jax.training.loop import fit
-from eartalk_jax.training.optimizer import OptimizerConfig
 from eartalk_jax.training.run_config import RunConfig
 
 RULES = (

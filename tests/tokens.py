@@ -6,8 +6,8 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_pipelines.shards import finish_dataset, shard_path, write_shard
-from eartalk_jax.models.autoencoder import Autoencoder, TokenizerConfig
-from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
+from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
 
 SHAPE = (2, 2, 3)
 BINS = 5

@@ -11,12 +11,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
-from eartalk_jax.aot import hlo
-from eartalk_jax.models.sfa_splash import busy_share
+from eartalk_jax.attention.splash import busy_share
+from eartalk_jax.hlo import module as hlo
 from eartalk_jax.models.talker import Talker
+from eartalk_jax.recipes.ear import objective
+from eartalk_jax.recipes.ear import stream as frame
 from eartalk_jax.scaling.traced import kernel_flops
-from eartalk_jax.streaming import frame
-from eartalk_jax.training import objective, talker_training
+from eartalk_jax.training import talker_training
 from eartalk_jax.training.lowering import abstract_state, placed, trace_step
 from eartalk_jax.training.parallelism import check_mesh
 from eartalk_jax.training.sharding import (

@@ -9,7 +9,7 @@ did not run beside something else.
 import collections
 import dataclasses
 
-from eartalk_jax.aot.groups import axes
+from eartalk_jax.hlo.groups import axes
 
 ASSUMPTIONS = (
   "every operation reaches the chip's peak, FLOP/s or bytes/s, whichever it "

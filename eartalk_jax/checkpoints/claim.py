@@ -18,12 +18,13 @@ from eartalk_jax.checkpoints.checkpoint_files import (
   committed_steps,
 )
 from eartalk_jax.checkpoints.checkpoint_reading import anywhere
-from eartalk_jax.checkpoints.resumption import check_same_run, make_directory
+from eartalk_jax.checkpoints.resumption import check_same_run
 from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import write_json
 from eartalk_jax.locks import lock
-from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
+from eartalk_jax.outputs import make_directory
+from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
 
 
 @contextlib.contextmanager

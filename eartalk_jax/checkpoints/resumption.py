@@ -19,7 +19,7 @@ from eartalk_jax.checkpoints.checkpoint_files import (
 from eartalk_jax.config import describe, differences, from_config
 from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
-from eartalk_jax.training.optimizer import OptimizerConfig, learning_rate
+from eartalk_jax.optimization.optimizer import OptimizerConfig, learning_rate
 
 # What shapes the learning rate after a constant stretch.
 _SCHEDULE = (
@@ -95,19 +95,6 @@ def parse_start(text):
   directory, step = checkpoints_of(match[1]), int(match[2])
   require_step(step, committed_steps(directory), directory)
   return directory / str(step)
-
-
-def make_directory(path):
-  """Makes a directory that can be written, or raises UserError."""
-  try:
-    path.mkdir(parents=True, exist_ok=True)
-    probe = path / ".writable"
-    probe.touch()
-    probe.unlink(missing_ok=True)  # another process may have been faster
-  except OSError as error:
-    raise UserError(
-      f"cannot write to {path}: {error.strerror}; choose another --workdir"
-    ) from None
 
 
 def _rates(config, step):

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from eartalk_jax import mirror
+from eartalk_jax.controls import mirror
 
 _SPREAD_FLOOR = 1e-3
 

@@ -8,8 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from eartalk_jax.audio import SILENCE
 from eartalk_jax.counting import counting
+from eartalk_jax.speech.mel import SILENCE
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax.controls import columns
+from eartalk_jax.controls.requests import columns
 from eartalk_jax.export.names import torch_name
-from eartalk_jax.models.autoencoder import Autoencoder
 from eartalk_jax.models.backbone import Layer, unstack_layers
+from eartalk_jax.tokenizers.autoencoder import Autoencoder
 from eartalk_jax.trees import path_name
 
 _ROWS = 2
@@ -198,7 +198,7 @@ def _head(model, params, torch_model):
   time = jnp.asarray(rng.uniform(size=_ROWS), jnp.float32)
 
   def run(talker, *args):
-    return talker.use_head("__call__", *args)
+    return talker.head(*args)
 
   if cfg.head.kind == "flow":
 

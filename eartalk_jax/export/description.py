@@ -6,11 +6,15 @@ that computes with it.
 
 import numpy as np
 
-from eartalk_jax import audio, controls, diffusion, flow
-from eartalk_jax.audio import AudioFeatures
+from eartalk_jax.attention import positions
 from eartalk_jax.config import to_dict
-from eartalk_jax.heads import masked_head
-from eartalk_jax.models import hearing, layers, positions, talker
+from eartalk_jax.controls import requests as controls
+from eartalk_jax.denoising import ddpm, flow
+from eartalk_jax.heads import masked
+from eartalk_jax.layers import basic as layers
+from eartalk_jax.models import hearing, talker
+from eartalk_jax.speech import mel as audio
+from eartalk_jax.speech.mel import AudioFeatures
 
 FORMAT_VERSION = 1
 MODEL_TYPE = "eartalking"
@@ -96,8 +100,8 @@ def _describe_head(head):
   described = to_dict(head) | {"smallest_rest": flow.SMALLEST_REST}
   if head.kind == "masked":
     described |= {
-      "hidden_spread": masked_head.HIDDEN_SPREAD,
-      "hidden_least": masked_head.HIDDEN_LEAST,
-      "first_time": diffusion.FIRST_TIME,
+      "hidden_spread": masked.HIDDEN_SPREAD,
+      "hidden_least": masked.HIDDEN_LEAST,
+      "first_time": ddpm.FIRST_TIME,
     }
   return described

@@ -22,8 +22,9 @@ from eartalk_jax.export.writing import write_weights
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.tokenizer import load_tokenizer
-from eartalk_jax.training import objective, tokenizer_training
+from eartalk_jax.recipes.ear import objective
+from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.training import tokenizer_training
 from eartalk_jax.trees import path_name
 
 _HERE = pathlib.Path(__file__).parent

@@ -37,9 +37,9 @@ from eartalk_jax.export.folders import (
   read_json,
 )
 from eartalk_jax.files import making_folder, write_json
-from eartalk_jax.models.autoencoder import TokenizerConfig
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
+from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
 
 
 def import_folder(folder, out):

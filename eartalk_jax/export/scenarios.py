@@ -8,8 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from eartalk_jax.audio import AudioFeatures
-from eartalk_jax.controls import columns, range_of
+from eartalk_jax.controls.requests import columns, range_of
+from eartalk_jax.speech.mel import AudioFeatures
 
 NAMES = ("speech", "silence", "clipping", "extreme controls", "all nulls")
 _SPEECH, _SILENCE, _CLIPPING, _EXTREME, _NULLS = range(len(NAMES))

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax.audio import AudioFeatures, frame_context, log_mel
 from eartalk_jax.counting import counting
-from eartalk_jax.guidance import make_guidance
-from eartalk_jax.streaming import frame as streaming
+from eartalk_jax.denoising.guidance import make_guidance
+from eartalk_jax.recipes.ear import stream as streaming
+from eartalk_jax.speech.mel import AudioFeatures, frame_context, log_mel
 
 
 def compare_streams(model, params, tokenizer, exported, inputs, guidance):

@@ -34,7 +34,7 @@ from eartalk_jax.export.scenarios import NAMES, make_inputs
 from eartalk_jax.export.stream_pairs import compare_streams
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.tokenizer import load_tokenizer
+from eartalk_jax.tokenizers.patches import load_tokenizer
 
 LAYERS, FIRST_FRAME, LATER_FRAMES, LEVELS = 1e-5, 1e-5, 1e-3, 1
 # Rings of the cache that a comparison goes through at least.

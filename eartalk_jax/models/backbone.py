@@ -17,9 +17,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax.models import sfa
-from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.layers import (
+from eartalk_jax.attention import sfa
+from eartalk_jax.attention.step import step
+from eartalk_jax.layers.basic import (
   Heads,
   MergeHeads,
   Mlp,
@@ -27,8 +27,8 @@ from eartalk_jax.models.layers import (
   modulate,
   norm,
 )
-from eartalk_jax.models.placement import ALONE, Placement, layer_class
-from eartalk_jax.models.sfa_step import step
+from eartalk_jax.layers.placement import ALONE, Placement, layer_class
+from eartalk_jax.models.config import TalkerConfig
 
 
 def modulator(anchor_BND, direct, condition_tokens):

@@ -12,9 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from eartalk_jax.layers.products import Dense
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.hearing import Hearing
-from eartalk_jax.models.products import Dense
 
 
 class Conditions(nn.Module):

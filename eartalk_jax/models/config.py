@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Literal
 
+from eartalk_jax import heads
 from eartalk_jax.config import check_range
 
 
@@ -86,86 +87,6 @@ class HistoryConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class FlowHeadConfig:
-  """The `flow` head: a shallow transformer over the tokens of one frame.
-
-  Attributes:
-    kind: "flow".
-    width, depth, heads: its size.
-    rank: bottleneck of its adaptive norms.
-    draws: noise draws per frame in training; they share the backbone's work.
-    steps: Euler steps while sampling.
-    spread: typical deviation of a frame from its portrait, in latent units:
-      the head models (frame - portrait) / spread.
-    shift: of the flow's times towards noise, see `flow.shifted`.
-    temperature: scale of the noise that sampling starts from; 1 draws from the
-      learned distribution, less shows its middle: steadier, less varied.
-  """
-
-  kind: Literal["flow"]
-  width: int
-  depth: int
-  heads: int
-  rank: int
-  draws: int
-  steps: int
-  spread: float
-  shift: float
-  temperature: float
-
-  def __post_init__(self):
-    _check_head(self)
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskedHeadConfig:
-  """The `masked` head: tokens set by set, each by a small denoiser.
-
-  Attributes:
-    kind: "masked".
-    width, depth, heads: size of the stack over a frame's tokens.
-    denoiser_width, denoiser_depth: size of the MLP that denoises one token.
-    rank: bottleneck of their adaptive norms.
-    process: "flow" (flow matching) or "noise" (noise prediction, the paper's).
-    draws: noise draws per token in training; they share all but the denoiser.
-    sets: how many sets of tokens make a frame while sampling.
-    steps: denoising steps for each set.
-    spread: as in the flow head.
-    shift: as in the flow head; only flow matching reads it.
-    temperature: scale of the noise, as in the flow head; noise prediction
-      scales what each step adds (MAR).
-  """
-
-  kind: Literal["masked"]
-  width: int
-  depth: int
-  heads: int
-  denoiser_width: int
-  denoiser_depth: int
-  rank: int
-  process: Literal["flow", "noise"]
-  draws: int
-  sets: int
-  steps: int
-  spread: float
-  shift: float
-  temperature: float
-
-  def __post_init__(self):
-    _check_head(self)
-    check_range(self, 1, 10**6, "denoiser_width")
-    check_range(self, 1, 10_000, "denoiser_depth")
-
-
-def _check_head(head):
-  """What must be true of any head's fields."""
-  check_range(head, 1, 10**6, "width", "heads", "rank")
-  check_range(head, 1, 10_000, "depth", "draws", "steps")
-  check_range(head, 1e-6, 1e6, "spread", "shift")
-  check_range(head, 0, 10, "temperature")
-
-
-@dataclasses.dataclass(frozen=True)
 class TalkerConfig:
   """The whole model.
 
@@ -200,7 +121,7 @@ class TalkerConfig:
   audio: AudioConfig
   controls: tuple[ControlConfig, ...]
   history: HistoryConfig
-  head: FlowHeadConfig | MaskedHeadConfig
+  head: heads.HeadConfig
   dtype: Literal["float32", "bfloat16"]
   remat: bool
   unroll: int
@@ -219,10 +140,7 @@ class TalkerConfig:
         raise ValueError(
           f"width {part.width} is not an even multiple of {part.heads} heads"
         )
-    if self.head.kind == "masked" and not 1 <= self.head.sets <= self.tokens:
-      raise ValueError(
-        f"head.sets is {self.head.sets}; a frame has {self.tokens} tokens"
-      )
+    heads.of(self.head).check(self.head, self.tokens)
     for name in self.without:
       if name not in ("anchor", "sink", "direct"):
         raise ValueError(

@@ -10,9 +10,9 @@ M audio tokens, t taps, I inputs of all taps.
 import flax.linen as nn
 import jax.numpy as jnp
 
+from eartalk_jax.layers.basic import lift
+from eartalk_jax.layers.products import Dense, product
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.layers import lift
-from eartalk_jax.models.products import Dense, product
 
 CONVOLUTIONS = 2
 TAPS = 3

@@ -15,14 +15,13 @@ in a token, M condition tokens, P = M + N, D width, R patterns; leading ... is
 import flax.linen as nn
 import jax.numpy as jnp
 
+from eartalk_jax import heads
+from eartalk_jax.layers.basic import lift, norm, sinusoids
+from eartalk_jax.layers.placement import ALONE, Placement
+from eartalk_jax.layers.products import Dense
 from eartalk_jax.models.backbone import Backbone, modulator
 from eartalk_jax.models.conditions import Conditions
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.flow_head import FlowHead
-from eartalk_jax.models.layers import lift, norm, sinusoids
-from eartalk_jax.models.masked_head import MaskedHead
-from eartalk_jax.models.placement import ALONE, Placement
-from eartalk_jax.models.products import Dense
 
 # How many patterns over the frame the conditions can weigh directly.
 PATTERNS = 64
@@ -37,14 +36,6 @@ def opening(cfg, sink_BSNc):
   if cfg.sinkless:
     return portrait_BNc, jnp.zeros_like(sink_BSNc)
   return jnp.zeros_like(portrait_BNc), sink_BSNc
-
-
-def _head(cfg, placement):
-  dtype = jnp.dtype(cfg.dtype)
-  rest = cfg.token_width, dtype, placement, cfg.remat
-  if cfg.head.kind == "flow":
-    return FlowHead(cfg.head, *rest)
-  return MaskedHead(cfg.head, cfg.tokens, *rest)
 
 
 class Talker(nn.Module):
@@ -82,7 +73,9 @@ class Talker(nn.Module):
       "patterns", nn.initializers.normal(), (PATTERNS, *frame_shape)
     )
     self.direct_norm = norm()
-    self.head = _head(cfg, self.placement)
+    self.head = heads.of(cfg.head).network(
+      cfg.head, cfg.tokens, cfg.token_width, dtype, self.placement, cfg.remat
+    )
 
   def embed_sink(self, sink_BSNc):
     """The sink frames' tokens -> (sink_BJD, anchor_BJD for adaptive norms)."""
@@ -180,10 +173,6 @@ class Talker(nn.Module):
       x_BTPD, sink_BJD, anchor_BJD, modulator_BTPD, first_B
     )
     return self.finish(x_BTND, beside)
-
-  def use_head(self, method, *args):
-    """Calls a method of the head's network; see `eartalk_jax.heads`."""
-    return getattr(self.head, method)(*args)
 
   def __call__(self, previous_BTNc, level_BT, *rest):
     """Touches every parameter once; for initialisation."""

@@ -10,10 +10,10 @@ import time
 import jax
 import jaxlib
 
-from eartalk_jax.checkpoints.resumption import make_directory
 from eartalk_jax.config import to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json
+from eartalk_jax.outputs import make_directory
 from eartalk_jax.processes.distributed import Board
 from eartalk_jax.processes.guests import name_of
 from eartalk_jax.processes.rendezvous import odd_ones

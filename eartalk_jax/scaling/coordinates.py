@@ -14,11 +14,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eartalk_jax import heads
+from eartalk_jax.optimization.width_transfer import in_proportion
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.run_config import RunConfig
 from eartalk_jax.training.sharding import make_mesh
 from eartalk_jax.training.train_step import make_init, make_step
-from eartalk_jax.training.width_transfer import in_proportion
 
 KINDS = ("standard", "mup")
 TITLES = {"standard": "standard", "mup": "maximal-update"}
@@ -29,10 +30,7 @@ _ROWS, _FRAMES = 8, 2
 
 def judged(cfg):
   """The activations that are to keep their size: {name: (path, what)}."""
-  if cfg.head.kind == "flow":
-    head = f"head/layers_{cfg.head.depth - 1}"
-  else:
-    head = f"head/denoiser/layers_{cfg.head.denoiser_depth - 1}"
+  head = f"head/{heads.of(cfg.head).hidden_layer(cfg.head)}"
   return {
     "residual stream": ("backbone", "scale"),
     "residual stream, change": ("backbone", "change"),

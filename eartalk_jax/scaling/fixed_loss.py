@@ -18,11 +18,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from data_pipelines.batches import TalkerBatches
 from eartalk_jax import heads
-from eartalk_jax.models.patches import to_tokens
+from eartalk_jax.layers.patches import to_tokens
 from eartalk_jax.models.talker import Talker, opening
-from eartalk_jax.training import objective
+from eartalk_jax.recipes.ear import objective
 
 _SEED = 20_240_601
 # Raise it when the same seed begins to give other noise.
@@ -46,32 +45,23 @@ class FixedSet:
   fingerprint: str
 
 
-def make_fixed_set(dataset, data, model, windows, draws):
-  """The set of a held-out token dataset.
+def make_fixed_set(open_batches, frames, model, windows, draws):
+  """The set of some held-out data.
 
   Args:
-    dataset: open token dataset; its clips are gone through one after another.
-    data: DataConfig: the length of a window.
+    open_batches: (TalkerConfig, rows, seed) -> batches of so many windows, one
+      after another.
+    frames: T, the length of a window.
     model: TalkerConfig; its widths and depths do not matter.
     windows: how many.
     draws: R.
-
-  Raises:
-    UserError: the dataset does not fit the config.
   """
   rows = max(n for n in range(1, min(windows, _CHUNK) + 1) if windows % n == 0)
-  batches = TalkerBatches(
-    dataset,
-    data,
-    [dataclasses.replace(control, drop=0.0) for control in model.controls],
-    dataclasses.replace(model.audio, drop=0.0),
-    rows,
-    _SEED,
-    sinks=model.sinks,
-  ).iterate(0)
+  batches = open_batches(_all_given(model), rows, _SEED)
   rng = np.random.default_rng(_SEED)
-  level_XT = _levels(model.history, (windows, data.frames), rng)
-  each = (data.frames, model.tokens) if _of_tokens(model) else (data.frames,)
+  level_XT = _levels(model.history, (windows, frames), rng)
+  times = heads.of(model.head).times(model.head, model.tokens)
+  each = (frames, *times)
   uniform_RX = _strata(draws, (windows, *each), rng)
   chunks = []
   for number in range(windows // rows):
@@ -88,6 +78,15 @@ def make_fixed_set(dataset, data, model, windows, draws):
   for leaf in jax.tree.leaves(chunks):
     digest.update(np.ascontiguousarray(leaf))
   return FixedSet(tuple(chunks), draws, digest.hexdigest())
+
+
+def _all_given(model):
+  """The model's config where nothing is left out of the conditions."""
+  controls = tuple(
+    dataclasses.replace(control, drop=0.0) for control in model.controls
+  )
+  audio = dataclasses.replace(model.audio, drop=0.0)
+  return dataclasses.replace(model, controls=controls, audio=audio)
 
 
 def evaluate(model, params, fixed):
@@ -123,10 +122,8 @@ def evaluate(model, params, fixed):
 
 def _portrait_loss(cfg, fixed):
   """The loss of predicting no deviation at all."""
-
-  def use(method, noisy_or_tokens, *rest):
-    del method, rest
-    return jnp.zeros_like(noisy_or_tokens)
+  talker, head = Talker(cfg), heads.of(cfg.head)
+  shapes = jax.eval_shape(objective.init_params(talker), jax.random.key(0))
 
   @jax.jit
   def losses(chunk):
@@ -137,9 +134,13 @@ def _portrait_loss(cfg, fixed):
     nothing = jnp.zeros_like(target_BTNc)
     key = jax.random.fold_in(jax.random.key(_SEED), chunk["number"])
     _, key = jax.random.split(key)  # the head's, as in `frame_losses`
-    features = nothing, nothing
-    return heads.loss(
-      cfg.head, use, target_BTNc, features, key, chunk["uniform"]
+    h_BTND = jnp.zeros((*nothing.shape[:-1], cfg.width))
+    features = h_BTND, nothing
+    # A head of zeros adds nothing to the guess, which is none.
+    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
+    net = talker.bind({"params": params}).head
+    return head.loss(
+      cfg.head, net, target_BTNc, features, key, chunk["uniform"]
     )
 
   return float(np.mean([losses(chunk).mean() for chunk in fixed.chunks]))
@@ -160,8 +161,3 @@ def _strata(draws, shape, rng):
   inside = np.stack([rng.permutation(size) + 0.5 for _ in range(draws)]) / size
   uniform = (np.arange(draws)[:, None] + inside) / draws
   return uniform.astype(np.float32).reshape(draws, *shape)
-
-
-def _of_tokens(model):
-  """Whether each token has a time of its own."""
-  return model.head.kind == "masked"

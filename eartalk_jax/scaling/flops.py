@@ -23,8 +23,9 @@ of `TalkerConfig.tokens` tokens.
 """
 
 import collections
-import dataclasses
 
+from eartalk_jax import heads
+from eartalk_jax.layers.cost import Product
 from eartalk_jax.models.hearing import CONVOLUTIONS, TAPS
 from eartalk_jax.models.talker import PATTERNS
 
@@ -42,40 +43,6 @@ PARTS = (
 LAW_PARTS = ("projections", "mlp", "modulation", "head")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Product:
-  """Matrix products of one shape.
-
-  Attributes:
-    part: one of PARTS.
-    inside, outside: sides of the matrix.
-    rows: vectors that go through it for each latent frame.
-    copies: matrices like it.
-    bias: whether it has one.
-    of_data: its input is data, so the backward pass needs no gradient of it.
-    weights: False where both factors are activations, or where the matrix has
-      been counted before.
-  """
-
-  part: str
-  inside: float
-  outside: float
-  rows: float
-  copies: int = 1
-  bias: bool = True
-  of_data: bool = False
-  weights: bool = True
-
-  @property
-  def flops(self):
-    return 2 * self.inside * self.outside * self.rows * self.copies
-
-  @property
-  def parameters(self):
-    one = self.inside * self.outside + self.outside * self.bias
-    return one * self.copies * self.weights
-
-
 def parameters(cfg):
   """{part: parameters} of a TalkerConfig."""
   counts = collections.Counter(dict.fromkeys(PARTS, 0))
@@ -86,9 +53,6 @@ def parameters(cfg):
   # A null and a type for each token of a condition.
   counts["audio"] += 2 * cfg.audio.tokens * cfg.width
   counts["controls"] += 2 * len(cfg.controls) * cfg.width
-  counts["head"] += cfg.tokens * cfg.head.width  # place
-  if cfg.head.kind == "masked":
-    counts["head"] += cfg.head.width  # unknown
   return dict(counts)
 
 
@@ -136,7 +100,9 @@ def _products(cfg, frames=None, banded=False):
     *_embedding(cfg, frames),
     *_conditions(cfg, frames),
     *_layers(cfg, frames, banded),
-    *(_flow_head if cfg.head.kind == "flow" else _masked_head)(cfg, frames),
+    *heads.of(cfg.head).products(
+      cfg.head, cfg.width, cfg.tokens, cfg.token_width, bool(frames)
+    ),
   ]
 
 
@@ -147,14 +113,14 @@ def _embedding(cfg, frames):
   sink_rows = 0 if cfg.sinkless else cfg.sinks * n * per_clip
   flat = 2 * cfg.condition_tokens * d
   return [
-    _Product("embedding", c, d, n, of_data=True),
-    _Product("sink", c, d, sink_rows, of_data=True, weights=False),
-    _Product("embedding", c, d, n * (per_clip or 1), of_data=True),
-    _Product("embedding", d, d, 1, of_data=True),  # noise level
-    _Product("embedding", d, c, 1, of_data=True),  # trust
-    _Product("embedding", c, c, n, bias=False),  # guess
-    _Product("embedding", flat, PATTERNS, 1),
-    _Product("embedding", PATTERNS, n * d, 1, bias=False),
+    Product("embedding", c, d, n, of_data=True),
+    Product("sink", c, d, sink_rows, of_data=True, weights=False),
+    Product("embedding", c, d, n * (per_clip or 1), of_data=True),
+    Product("embedding", d, d, 1, of_data=True),  # noise level
+    Product("embedding", d, c, 1, of_data=True),  # trust
+    Product("embedding", c, c, n, bias=False),  # guess
+    Product("embedding", flat, PATTERNS, 1),
+    Product("embedding", PATTERNS, n * d, 1, bias=False),
   ]
 
 
@@ -165,8 +131,8 @@ def _conditions(cfg, frames):
   products = []
   for control in cfg.controls:
     products += [
-      _Product("controls", control.size, d, rows, of_data=True),
-      _Product("controls", d, d, rows),
+      Product("controls", control.size, d, rows, of_data=True),
+      Product("controls", d, d, rows),
     ]
   steps, inside = audio.features // audio.bins, audio.bins
   for index in range(CONVOLUTIONS):
@@ -174,8 +140,8 @@ def _conditions(cfg, frames):
     steps = -(-steps // 2)
     products += [
       # The matrix is that of all taps; those at the margin meet no input.
-      _Product("audio", TAPS * inside, d, 0),
-      _Product(
+      Product("audio", TAPS * inside, d, 0),
+      Product(
         "audio",
         inside,
         d,
@@ -185,8 +151,8 @@ def _conditions(cfg, frames):
       ),
     ]
     inside = d
-  products.append(_Product("audio", steps * d, d, rows))
-  products.append(_Product("audio", d, audio.tokens * d, rows))
+  products.append(Product("audio", steps * d, d, rows))
+  products.append(Product("audio", d, audio.tokens * d, rows))
   return products
 
 
@@ -208,27 +174,27 @@ def _layers(cfg, frames, banded):
   queries = _queries(cfg, frames, banded)
   sinks = 0 if cfg.sinkless else cfg.sinks * n
   products = [
-    _Product("modulation", d, r, p, depth),
-    _Product("modulation", r, 6 * d, p, depth),
-    _Product("projections", d, 3 * d, p, depth),
-    _Product("scores", d, 2 * keys, queries, depth, weights=False),
-    _Product("sink", d, 2 * sinks, queries, depth, weights=False),
+    Product("modulation", d, r, p, depth),
+    Product("modulation", r, 6 * d, p, depth),
+    Product("projections", d, 3 * d, p, depth),
+    Product("scores", d, 2 * keys, queries, depth, weights=False),
+    Product("sink", d, 2 * sinks, queries, depth, weights=False),
   ]
   # The last layer makes nothing but the frame.
   for rows, layers in ((p, depth - 1), (n, 1)):
     products += [
-      _Product("projections", d, d, rows, layers),
-      _Product("mlp", d, 4 * d, rows, layers),
-      _Product("mlp", 4 * d, d, rows, layers),
+      Product("projections", d, d, rows, layers),
+      Product("mlp", d, 4 * d, rows, layers),
+      Product("mlp", 4 * d, d, rows, layers),
     ]
   own = {"weights": False}
   return products + [
-    _Product("sink", d, r, sink_rows, depth, **own),
-    _Product("sink", r, 6 * d, sink_rows, depth, **own),
+    Product("sink", d, r, sink_rows, depth, **own),
+    Product("sink", r, 6 * d, sink_rows, depth, **own),
     # Its last layer makes keys and values only.
-    _Product("sink", d, 2 * d, sink_rows, depth, **own),
-    _Product("sink", d, 10 * d, sink_rows, depth - 1, **own),
-    _Product("sink", d, 2 * sinks, sink_rows, depth - 1, **own),
+    Product("sink", d, 2 * d, sink_rows, depth, **own),
+    Product("sink", d, 10 * d, sink_rows, depth - 1, **own),
+    Product("sink", d, 2 * sinks, sink_rows, depth - 1, **own),
   ]
 
 
@@ -251,54 +217,3 @@ def _queries(cfg, frames, banded):
   if not banded:
     return p
   return p * -(-frames // cfg.window) * cfg.window / frames
-
-
-def _stack(cfg, rows):
-  """The head's layers over the tokens of a frame, `rows` times."""
-  e, n, r, depth = cfg.head.width, cfg.tokens, cfg.head.rank, cfg.head.depth
-  return [
-    _Product("head", e, r, n * rows, depth),
-    _Product("head", r, 6 * e, n * rows, depth),
-    _Product("head", e, 2 * e, n * rows, depth),  # query, value
-    _Product("head", e, e, n * rows, depth, bias=False),  # key
-    _Product("head", e, e, n * rows, depth),
-    _Product("head", e, 2 * n, n * rows, depth, weights=False),
-    _Product("head", e, 4 * e, n * rows, depth),
-    _Product("head", 4 * e, e, n * rows, depth),
-  ]
-
-
-def _flow_head(cfg, frames):
-  e, n, c = cfg.head.width, cfg.tokens, cfg.token_width
-  rows = cfg.head.draws if frames else cfg.head.steps
-  return [
-    _Product("head", e, e, rows, of_data=True),  # time
-    _Product("head", e, e, rows),
-    # All draws, or steps, read the same features.
-    _Product("head", cfg.width, e, n),
-    _Product("head", c, e, n * rows, of_data=True),
-    *_stack(cfg, rows),
-    _Product("head", e, c, n * rows),
-  ]
-
-
-def _masked_head(cfg, frames):
-  head, n, c = cfg.head, cfg.tokens, cfg.token_width
-  e, f = head.width, head.denoiser_width
-  sets = 1 if frames else head.sets
-  tokens = n * (head.draws if frames else head.steps)
-  layers = head.denoiser_depth
-  return [
-    _Product("head", cfg.width, e, n),
-    _Product("head", c, e, n * sets, of_data=True),
-    *_stack(cfg, sets),
-    _Product("head", f, f, tokens, of_data=True),  # time
-    _Product("head", f, f, tokens),
-    _Product("head", e, f, n),  # all draws, or steps, read the same context
-    # The noisy tokens are taken less the backbone's guess: not only data.
-    _Product("head", c, f, tokens),
-    _Product("head", f, head.rank, tokens, layers),
-    _Product("head", head.rank, 3 * f, tokens, layers),
-    _Product("head", f, f, tokens, 2 * layers),
-    _Product("head", f, c, tokens),
-  ]

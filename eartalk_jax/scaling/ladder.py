@@ -16,6 +16,7 @@ import dataclasses
 import functools
 import math
 
+from eartalk_jax import heads
 from eartalk_jax.config import check_range
 from eartalk_jax.scaling.flops import law_parameters
 
@@ -70,15 +71,10 @@ def resized(model, width, unit, head_dim, depth=None):
   head = model.head
   head_width = max(round(width * head.width / model.width / unit), 1) * unit
   layers = depth / model.depth if depth else width / model.width
-  changes = {
-    "width": head_width,
-    "depth": max(round(head.depth * layers), 1),
-    "heads": _heads(head_width, head_dim),
-  }
-  if head.kind == "masked":
-    denoiser = head.denoiser_width * head_width / head.width
-    changes["denoiser_width"] = max(round(denoiser / unit), 1) * unit
-  head = dataclasses.replace(head, **changes)
+  head_depth = max(round(head.depth * layers), 1)
+  head = heads.of(head).resized(
+    head, head_width, _heads(head_width, head_dim), head_depth, unit
+  )
   depth = max(round(model.depth * layers), 1)
   return dataclasses.replace(
     model,

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from eartalk_jax.optimization.optimizer import learning_rate, make_optimizer
+from eartalk_jax.optimization.width_transfer import in_proportion
 from eartalk_jax.scaling.coordinates import KINDS
 from eartalk_jax.training import talker_training
-from eartalk_jax.training.optimizer import learning_rate, make_optimizer
 from eartalk_jax.training.sharding import make_mesh
-from eartalk_jax.training.width_transfer import in_proportion
 
 
 def parametrised(cfg, optimizer, width, base_width):

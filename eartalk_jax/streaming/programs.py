@@ -9,7 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax.streaming import frame
+from eartalk_jax.recipes.ear import stream as frame
 
 
 def make_begin(generator):

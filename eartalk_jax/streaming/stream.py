@@ -8,12 +8,12 @@ import numbers
 
 import numpy as np
 
-from eartalk_jax.audio import AudioFeatures
 from eartalk_jax.bounds import integer, shown
+from eartalk_jax.denoising.guidance import parse_scale
 from eartalk_jax.errors import UserError
-from eartalk_jax.guidance import parse_scale
+from eartalk_jax.speech.listening import Ear
+from eartalk_jax.speech.mel import AudioFeatures
 from eartalk_jax.streaming.alone import alone
-from eartalk_jax.streaming.ear import Ear
 from eartalk_jax.streaming.timeline import Timeline
 
 # Frames that others' pulls make of a stream that nobody pulls: 2 seconds.

@@ -15,12 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax import bounds, signals
-from eartalk_jax.audio import AudioFeatures
-from eartalk_jax.controls import find_control, parse_value
+from eartalk_jax import bounds
+from eartalk_jax.controls.idle import Idle
+from eartalk_jax.controls.requests import find_control, parse_value
+from eartalk_jax.denoising.guidance import Guidance, make_guidance, parse_scale
 from eartalk_jax.errors import UserError
-from eartalk_jax.guidance import Guidance, make_guidance, parse_scale
-from eartalk_jax.idle import Idle
+from eartalk_jax.models import signals
+from eartalk_jax.speech.mel import AudioFeatures
 from eartalk_jax.streaming import programs
 from eartalk_jax.streaming.alone import alone
 from eartalk_jax.streaming.saved import does_not_load, pack, unpack

@@ -3,7 +3,7 @@
 import bisect
 
 from eartalk_jax.bounds import integer
-from eartalk_jax.controls import find_control, parse_value
+from eartalk_jax.controls.requests import find_control, parse_value
 from eartalk_jax.errors import UserError
 
 _LAST = 2**31 - 1

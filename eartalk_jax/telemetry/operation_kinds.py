@@ -7,8 +7,8 @@ the path of the module that it was traced in.
 import dataclasses
 import re
 
-from eartalk_jax.aot import hlo_text
-from eartalk_jax.aot.hlo import COLLECTIVES
+from eartalk_jax.hlo import text as hlo_text
+from eartalk_jax.hlo.module import COLLECTIVES
 
 MATMUL, COLLECTIVE = "matrix products", "collectives"
 COPY, TRANSFER = "copies and layout", "transfers to and from the host"

@@ -17,6 +17,7 @@ import numpy as np
 from eartalk_jax.checkpoints.checkpoint import Checkpoints
 from eartalk_jax.checkpoints.claim import Claim, holding
 from eartalk_jax.errors import UserError
+from eartalk_jax.optimization.optimizer import learning_rate
 from eartalk_jax.processes.distributed import wait_for_all
 from eartalk_jax.processes.interruption import Listener, listening
 from eartalk_jax.processes.missed import tell_missed
@@ -33,7 +34,6 @@ from eartalk_jax.training.compilation import (
   use_compile_cache,
 )
 from eartalk_jax.training.lowering import abstract_state, trace_step
-from eartalk_jax.training.optimizer import learning_rate
 from eartalk_jax.training.run_config import run_fingerprint
 from eartalk_jax.training.sharding import (
   check_batch,

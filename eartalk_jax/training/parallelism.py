@@ -22,11 +22,11 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from eartalk_jax.attention.banded import banded
+from eartalk_jax.attention.sfa import Halo
+from eartalk_jax.attention.splash import splash
 from eartalk_jax.errors import UserError
-from eartalk_jax.models.placement import Placement
-from eartalk_jax.models.sfa import Halo
-from eartalk_jax.models.sfa_banded import banded
-from eartalk_jax.models.sfa_splash import splash
+from eartalk_jax.layers.placement import Placement
 from eartalk_jax.training.sharding import ROWS, TALKER_RULES, specification
 from eartalk_jax.trees import path_name
 

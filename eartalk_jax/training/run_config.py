@@ -4,9 +4,9 @@ import dataclasses
 import json
 
 from eartalk_jax.config import check_range, to_dict
+from eartalk_jax.optimization.optimizer import OptimizerConfig
 from eartalk_jax.processes.watchdog import WatchdogConfig
 from eartalk_jax.training.guard import GuardConfig
-from eartalk_jax.training.optimizer import OptimizerConfig
 from eartalk_jax.training.sharding import MeshConfig
 
 _MOST_STEPS = 2**31 - 1  # they are counted in 32 bits

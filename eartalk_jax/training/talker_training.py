@@ -7,12 +7,12 @@ channels, F audio features, K numbers of a control.
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax.controls import columns
+from eartalk_jax.controls.requests import columns
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.training import objective
+from eartalk_jax.optimization.width_transfer import base_of, update_multipliers
+from eartalk_jax.recipes.ear import objective
 from eartalk_jax.training.parallelism import placement_on
 from eartalk_jax.training.sharding import TALKER_RULES
-from eartalk_jax.training.width_transfer import base_of, update_multipliers
 
 
 def functions(cfg, mesh, optimizer):

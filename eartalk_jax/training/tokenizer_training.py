@@ -21,8 +21,8 @@ from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import check_range, to_dict
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
-from eartalk_jax.models.autoencoder import Autoencoder
-from eartalk_jax.tokenizer import Tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.autoencoder import Autoencoder
+from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
 from eartalk_jax.training.loop import fit
 from eartalk_jax.training.sharding import AUTOENCODER_RULES
 

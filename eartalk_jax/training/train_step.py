@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from eartalk_jax.training.accumulation import differentiate
-from eartalk_jax.training.guard import GuardState, init_guard, limits, remember
-from eartalk_jax.training.optimizer import (
+from eartalk_jax.optimization.optimizer import (
   ema_decay,
   learning_rate,
   make_optimizer,
 )
+from eartalk_jax.training.accumulation import differentiate
+from eartalk_jax.training.guard import GuardState, init_guard, limits, remember
 
 
 @flax.struct.dataclass

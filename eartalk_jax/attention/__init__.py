@@ -1,0 +1,1 @@
+"""Sink Frame Window Attention: one definition, and forms for every machine."""

@@ -1,0 +1,1 @@
+"""Compiled programs as text, read: operations, their sizes and groups."""

@@ -1,0 +1,1 @@
+"""What commands do, from Python: datasets read, models trained and measured."""

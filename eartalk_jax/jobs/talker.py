@@ -1,0 +1,135 @@
+"""Training a talker: everything that must fit together, then the loop."""
+
+import jax
+
+from data_pipelines.batches import TalkerBatches
+from data_pipelines.shards import open_dataset
+from eartalk_jax.checkpoints.claim import Claim
+from eartalk_jax.config import from_config, to_dict
+from eartalk_jax.errors import UserError
+from eartalk_jax.processes.preflight import preflight
+from eartalk_jax.scaling.flops import training_flops
+from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.training import talker_training
+from eartalk_jax.training.compilation import use_compile_cache
+from eartalk_jax.training.loop import fit
+from eartalk_jax.training.parallelism import check_mesh
+from eartalk_jax.training.run_config import FREE
+from eartalk_jax.training.sharding import check_batch, local_rows, make_mesh
+from eartalk_jax.training.train_config import TrainConfig
+
+# Places and speeds: fingerprints say whether the same things are there.
+_FREE = (
+  "tokenizer",
+  "data.tokens",
+  "data.threads",
+  "data.prefetch",
+  *(f"run.{name}" for name in FREE),
+)
+
+
+def train(config, workdir, profile=None):
+  """Checks that everything fits together, then trains to the end.
+
+  Args:
+    config: a TrainConfig as a config file gives it.
+    workdir: of the run.
+    profile: first and last step to trace, or None.
+
+  Raises:
+    UserError: something does not fit; the message says what.
+  """
+  use_compile_cache()
+  config = from_config(TrainConfig, config)
+  tokenizer = load_tokenizer(config.tokenizer)
+  dataset = open_dataset(config.data.tokens, "tokens")
+  check_tokens(config, tokenizer, dataset)
+  preflight(config, workdir, [tokenizer.fingerprint, dataset.fingerprint])
+  mesh = make_mesh(config.run.mesh)
+  check_batch(config.run.batch_size, mesh, config.run.accumulate)
+  check_mesh(config.model, config.data.frames, mesh)
+  batches = TalkerBatches(
+    dataset,
+    config.data,
+    config.model,
+    config.run.batch_size,
+    config.run.seed,
+    local_rows(config.run.batch_size, mesh),
+  )
+  fingerprint = {
+    "model": to_dict(config.model),
+    "tokenizer": tokenizer.fingerprint,
+  }
+  resolved = to_dict(config) | {
+    "categories": dataset.manifest["categories"],
+    "fingerprints": {
+      "tokenizer": tokenizer.fingerprint,
+      "tokens": dataset.fingerprint,
+    },
+  }
+  functions = talker_training.functions(
+    config.model, mesh, config.run.optimizer
+  )
+  flops = flops_per_step(config)
+  _tell(functions["init_params"], dataset, batches, flops)
+  fit(
+    config.run,
+    **functions,
+    batches=batches,
+    workdir=workdir,
+    claim=Claim(resolved, _FREE, tokenizer),
+    fingerprint=fingerprint,
+    flops_per_step=sum(flops.values()),
+    profile=profile,
+    mesh=mesh,
+  )
+
+
+def flops_per_step(config):
+  """{part: model FLOPs of a step of all devices together}."""
+  frames = config.run.batch_size * config.data.frames
+  per_frame = training_flops(config.model, config.data.frames)
+  return {part: frames * flops for part, flops in per_frame.items()}
+
+
+def check_tokens(config, tokenizer, dataset):
+  """Raises UserError unless tokenizer, tokens and model belong together."""
+  tokens = config.data.tokens
+  match dataset.manifest:
+    case {
+      "tokenizer_fingerprint": str(),
+      "latent_shape": list(),
+      "mel_bins": int(),
+    }:
+      pass
+    case _:
+      raise UserError(
+        f"{tokens}/manifest.json is damaged; run launch.tokenize again"
+      )
+  if dataset.manifest["tokenizer_fingerprint"] != tokenizer.fingerprint:
+    raise UserError(
+      f"{tokens} was made with another tokenizer than {config.tokenizer}; "
+      "set config.tokenizer to the one it was made with, or run "
+      "launch.tokenize again"
+    )
+  shape = tuple(dataset.manifest["latent_shape"])
+  if shape != config.model.latent_shape:
+    raise UserError(
+      f"config: model.latent_shape is {config.model.latent_shape}, but "
+      f"{tokens} has latents of {shape}; set it to that"
+    )
+
+
+def _tell(init_params, dataset, batches, flops):
+  shapes = jax.eval_shape(init_params, jax.random.key(0))
+  count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+  short = f", {batches.skipped} too short" if batches.skipped else ""
+  devices = f"{jax.device_count()} x {jax.devices()[0].device_kind}"
+  print(
+    f"{count / 1e6:.1f} M parameters on {devices}; "
+    f"{len(dataset.source)} clips{short}",
+    flush=True,
+  )
+  whole = sum(flops.values())
+  parts = ", ".join(f"{part} {n / whole:.0%}" for part, n in flops.items() if n)
+  print(f"model FLOPs: {parts}", flush=True)

@@ -1,0 +1,1 @@
+"""What a gradient does to parameters: rates, AdamW, Muon, width transfer."""

@@ -1,0 +1,1 @@
+"""What is noisy and who sees whom: one room for each way to make video."""

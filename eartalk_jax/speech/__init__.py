@@ -1,0 +1,1 @@
+"""Features of speech for every video frame, whole or as it arrives."""
