@@ -59,7 +59,8 @@ def jax_tasks(dtype, checkpoint, exported):
 
   from eartalk_jax.config import from_config
   from eartalk_jax.generate import load_generator
-  from eartalk_jax.models.talker import Talker
+  from eartalk_jax.models.signals import Signal, Signals
+  from eartalk_jax.models.talker import Talker, init_params
   from eartalk_jax.recipes.ear import objective
   from eartalk_jax.streaming import Streams
   from eartalk_jax.training.run_config import RunConfig
@@ -73,24 +74,24 @@ def jax_tasks(dtype, checkpoint, exported):
   adam = dataclasses.replace(run.optimizer, matrices="adam")
   run = dataclasses.replace(run, optimizer=adam)
   raw = _batch(cfg, run.batch_size, written["data"]["frames"])
+
+  def signals_of(controls):
+    return {name: Signal(**control) for name, control in controls.items()}
+
   given = np.ones(raw["audio"].shape[:2], bool)
   batch = {
     "latents_BThwC": raw["latents"],
     "sink_BShwC": raw["sink"],
-    "audio_BTF": raw["audio"],
-    "audio_given_BT": given,
-    "controls": {
-      name: {"value_BTK": c["value"], "given_BT": c["given"]}
-      for name, c in raw["controls"].items()
-    },
-    "sink_controls": {
-      name: {"value_BK": c["value"], "given_B": c["given"]}
-      for name, c in raw["portrait"].items()
-    },
+    "signals": Signals(
+      Signal(raw["audio"], given), signals_of(raw["controls"])
+    ),
+    "portrait": Signals(
+      Signal(raw["audio"][:, 0, :0], ~given[:, 0]), signals_of(raw["portrait"])
+    ),
   }
   key, batch = jax.random.key(0), jax.device_put(batch)
-  params = objective.init_params(generator.model)
-  held = [jax.jit(make_init(run, params))(key)]
+  begin = init_params(generator.model)
+  held = [jax.jit(make_init(run, begin))(key)]
   step = make_step(run, objective.talker_loss(generator.model))
   step, rate = jax.jit(step, donate_argnums=0), np.float32(adam.peak_lr)
 

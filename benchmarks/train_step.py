@@ -29,7 +29,7 @@ from eartalk_jax.attention.banded import banded as banded_form
 from eartalk_jax.config import from_config
 from eartalk_jax.models.backbone import band
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.talker import Talker
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.optimization.optimizer import make_optimizer
 from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling.flops import training_flops
@@ -61,7 +61,7 @@ def ceiling():
 def train_step(cfg, run, rows, frames):
   """(call that takes one step, its state, batch and key)."""
   model, key = Talker(cfg), jax.random.key(0)
-  init = make_init(run, objective.init_params(model))
+  init = make_init(run, init_params(model))
   held = [jax.jit(init)(key)]
   batch = random_batch(cfg, rows, frames)
   step = make_step(run, objective.talker_loss(model))

@@ -86,10 +86,8 @@ class TalkerBatches:
   def iterate(self, start_step):
     """Yields the batches of steps start_step, start_step + 1, ...
 
-    Each is {"latents_BThwC", "sink_BShwC", "audio_BTF" float32,
-    "audio_given_BT" bool, "controls": {name: {"value_BTK" float32,
-    "given_BT" bool}}, "sink_controls": {name: {"value_BK" float32,
-    "given_B" bool}}}, with the rows of this process.
+    Each is {"latents_BThwC", "sink_BShwC" float32, "signals": Signals [B T],
+    "portrait": Signals [B]}, with the rows of this process.
     """
     samples = self._samples.map(lambda named: named[1])
     rows = Rows(samples, self._batch, self._rows)

@@ -10,6 +10,7 @@ from typing import Any
 import grain
 import numpy as np
 
+from eartalk_jax.models.signals import Signal, Signals
 from eartalk_jax.speech.mel import frame_context
 
 # Share of windows in which nothing is known of the portrait but its picture.
@@ -43,13 +44,14 @@ class Cut(grain.transforms.RandomMap):
     audio_TF = self._audio(clip["mel"], start)
     sample = {
       "latents_BThwC": clip["latents"][window].astype(np.float32),
-      "audio_BTF": np.where(audio_given_T[:, None], audio_TF, np.float32(0)),
-      "audio_given_BT": audio_given_T,
-      "controls": {
-        control.name: self._control(clip, control, window, rng)
-        for control in self.controls
-      },
-      "sink_controls": self._sink_controls(clip, sink, rng),
+      "signals": Signals(
+        _known(audio_TF, audio_given_T),
+        {
+          control.name: self._control(clip, control, window, rng)
+          for control in self.controls
+        },
+      ),
+      "portrait": self._portrait(clip, sink, rng),
     }
     more = [
       sink_frame(length, start, self.frames, rng) for _ in range(self.sinks - 1)
@@ -66,23 +68,26 @@ class Cut(grain.transforms.RandomMap):
     )
     return context_TF[start - first :][: self.frames]
 
-  def _sink_controls(self, clip, sink, rng):
-    """Those of the portrait; often unknown, as those of a photograph are."""
+  def _portrait(self, clip, sink, rng):
+    """Its controls; often unknown, as those of a photograph are."""
     known = rng.random() >= _UNKNOWN_SINK
-    found = {}
+    controls = {}
     for control in self.controls:
       given = np.bool_(known and clip[f"has/{control.name}"])
       value_K = clip[f"tracks/{control.name}"][sink]
-      value_K = np.where(given, value_K, np.float32(0))
-      found[control.name] = {"value_BK": value_K, "given_B": given}
-    return found
+      controls[control.name] = _known(value_K, given)
+    silent = _known(np.zeros(0, np.float32), np.bool_(False))
+    return Signals(silent, controls)
 
   def _control(self, clip, control, window, rng):
     given_T = keep(self.frames, control.drop, rng)
     given_T &= bool(clip[f"has/{control.name}"])
-    value_TK = clip[f"tracks/{control.name}"][window]
-    value_TK = np.where(given_T[:, None], value_TK, np.float32(0))
-    return {"value_BTK": value_TK, "given_BT": given_T}
+    return _known(clip[f"tracks/{control.name}"][window], given_T)
+
+
+def _known(value, given):
+  """A Signal whose numbers are zero where it is not given."""
+  return Signal(np.where(given[..., None], value, np.float32(0)), given)
 
 
 def sink_frame(length, start, frames, rng):

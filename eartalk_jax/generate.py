@@ -21,9 +21,8 @@ from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.denoising.guidance import make_guidance
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.signals import by_span, conditions
-from eartalk_jax.models.talker import Talker
-from eartalk_jax.recipes.ear import objective
+from eartalk_jax.models.signals import by_span, of_arrays
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.recipes.ear import stream as streaming
 from eartalk_jax.speech.contexts import contexts
 from eartalk_jax.tokenizers.patches import Tokenizer, load_tokenizer
@@ -47,7 +46,7 @@ def load_generator(workdir):
       f"model reads {model.cfg.latent_shape}; restore the tokenizer folder "
       "that training put there"
     )
-  shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  shapes = jax.eval_shape(init_params(model), jax.random.key(0))
   step, params = load_ema(workdir, shapes)
   weights = streaming.prepare(params)
   return Generator(model, weights, tokenizer, step, run["categories"])
@@ -174,7 +173,7 @@ class Generator:
     ):
       lead = context_BtF.shape[:2]
       asked = controls(start, start + lead[1])
-      signals = conditions(self.config, lead, *asked, context_BtF)
+      signals = of_arrays(self.config, lead, *asked, context_BtF)
       signals = jax.tree.map(lambda x: _time_major(x, max(chunk, 2)), signals)
       state, frames_TBYX3, fine_TB = self._chunk(
         self.weights,
@@ -200,7 +199,7 @@ class Generator:
       self.weights,
       jnp.asarray(latents_BShwC),
       jax.vmap(jax.random.key)(seeds_B),
-      conditions(self.config, (rows,), values, given),
+      of_arrays(self.config, (rows,), values, given),
     )
     return stream, self.tokenizer.init_decode(rows)
 
@@ -251,7 +250,7 @@ class Generator:
         frames_TBtYX3 = frames_TBtYX3.at[index].set(frames_BtYX3)
         return state, frames_TBtYX3, fine_TB.at[index].set(fine_B)
 
-      lead = signals["audio"].shape[:2]
+      lead = signals.audio.given.shape
       shape = (*lead, tokenizer.stride, self.size, self.size, 3)
       # A loop whose length the compiler cannot see, over at least two places,
       # has one body for every chunk: chunks of any length give the same bits.

@@ -14,8 +14,8 @@ from eartalk_jax.models.config import (
   HistoryConfig,
   TalkerConfig,
 )
-from eartalk_jax.models.talker import Talker
-from eartalk_jax.recipes.ear import objective
+from eartalk_jax.models.signals import Signal, Signals
+from eartalk_jax.models.talker import Talker, init_params
 
 TINY = TalkerConfig(
   latent_shape=(4, 4, 2),
@@ -78,7 +78,7 @@ def talker(**changes):
   take to run.
   """
   model = Talker(dataclasses.replace(TINY, **changes))
-  shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  shapes = jax.eval_shape(init_params(model), jax.random.key(0))
   rng = np.random.default_rng(0)
   return model, jax.tree.map(
     lambda leaf: jnp.asarray(0.25 * rng.normal(size=leaf.shape), leaf.dtype),
@@ -94,32 +94,29 @@ def batch(cfg=TINY, rows=2, frames=11, seed=0):
   def normal(*shape):
     return jnp.asarray(rng.normal(size=shape), jnp.float32)
 
+  def given(share):
+    return jnp.asarray(rng.random(shape_BT) < share)
+
   emotion = rng.integers(0, cfg.controls[1].size, (*shape_BT, 1))
   return {
     "latents_BThwC": normal(*shape_BT, *cfg.latent_shape),
     "sink_BShwC": normal(rows, cfg.sinks, *cfg.latent_shape),
-    "audio_BTF": normal(*shape_BT, cfg.audio.features),
-    "audio_given_BT": jnp.asarray(rng.random(shape_BT) < 0.8),
-    "controls": {
-      "pose": {
-        "value_BTK": normal(*shape_BT, 3),
-        "given_BT": jnp.asarray(rng.random(shape_BT) < 0.7),
+    "signals": Signals(
+      Signal(normal(*shape_BT, cfg.audio.features), given(0.8)),
+      {
+        "pose": Signal(normal(*shape_BT, 3), given(0.7)),
+        "emotion": Signal(jnp.asarray(emotion, jnp.float32), given(0.7)),
       },
-      "emotion": {
-        "value_BTK": jnp.asarray(emotion, jnp.float32),
-        "given_BT": jnp.asarray(rng.random(shape_BT) < 0.7),
+    ),
+    "portrait": Signals(
+      Signal(jnp.zeros((rows, 0)), jnp.zeros(rows, bool)),
+      {
+        "pose": Signal(normal(rows, 3), jnp.arange(rows) % 2 == 0),
+        "emotion": Signal(
+          jnp.asarray(emotion[:, 0], jnp.float32), jnp.arange(rows) % 2 == 1
+        ),
       },
-    },
-    "sink_controls": {
-      "pose": {
-        "value_BK": normal(rows, 3),
-        "given_B": jnp.arange(rows) % 2 == 0,
-      },
-      "emotion": {
-        "value_BK": jnp.asarray(emotion[:, 0], jnp.float32),
-        "given_B": jnp.arange(rows) % 2 == 1,
-      },
-    },
+    ),
   }
 
 

@@ -17,6 +17,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import AudioConfig, ControlConfig
 from eartalk_jax.speech.mel import SILENCE
 from eartalk_jax.training.train_config import DataConfig
+from eartalk_jax.trees import path_name
 
 FRAMES = 6
 AUDIO = AudioConfig(past=2, ahead=1, steps=4, bins=BINS, tokens=1, drop=0.2)
@@ -49,12 +50,8 @@ def take(loader, start, count):
 
 
 def flat(batch):
-  leaves = {k: v for k, v in batch.items() if "controls" not in k}
-  for name, control in batch["controls"].items():
-    leaves |= {f"{name}/{k}": v for k, v in control.items()}
-  for name, control in batch["sink_controls"].items():
-    leaves |= {f"sink/{name}/{k}": v for k, v in control.items()}
-  return leaves
+  leaves, _ = jax.tree.flatten_with_path(batch)
+  return {path_name(path): leaf for path, leaf in leaves}
 
 
 def assert_equal(one, other):
@@ -91,21 +88,15 @@ def test_a_batch_has_the_promised_shapes_and_types(dataset):
   expected = {
     "latents_BThwC": ((4, FRAMES, 2, 2, 3), np.float32),
     "sink_BShwC": ((4, 1, 2, 2, 3), np.float32),
-    "audio_BTF": ((4, FRAMES, features), np.float32),
-    "audio_given_BT": ((4, FRAMES), bool),
-    "pose/value_BTK": ((4, FRAMES, 3), np.float32),
-    "pose/given_BT": ((4, FRAMES), bool),
-    "blink/value_BTK": ((4, FRAMES, 1), np.float32),
-    "blink/given_BT": ((4, FRAMES), bool),
-    "emotion/value_BTK": ((4, FRAMES, 1), np.float32),
-    "emotion/given_BT": ((4, FRAMES), bool),
-    "sink/pose/value_BK": ((4, 3), np.float32),
-    "sink/pose/given_B": ((4,), bool),
-    "sink/blink/value_BK": ((4, 1), np.float32),
-    "sink/blink/given_B": ((4,), bool),
-    "sink/emotion/value_BK": ((4, 1), np.float32),
-    "sink/emotion/given_B": ((4,), bool),
   }
+  numbers = {"audio": features, "controls/pose": 3}
+  numbers |= {"controls/blink": 1, "controls/emotion": 1}
+  for signals, lead in (("signals", (4, FRAMES)), ("portrait", (4,))):
+    for name, count in numbers.items():
+      # Portraits have no audio.
+      count = 0 if (signals, name) == ("portrait", "audio") else count
+      expected[f"{signals}/{name}/value"] = ((*lead, count), np.float32)
+      expected[f"{signals}/{name}/given"] = (lead, bool)
   found = {name: (a.shape, a.dtype) for name, a in batch.items()}
   assert found == expected
 
@@ -182,10 +173,10 @@ def test_the_sinks_controls_are_those_of_its_frame_or_unknown(dataset):
   given = []
   for batch in take(batches(dataset), 0, 20):
     sink_B = batch["sink_BShwC"][:, 0, 0, 0, 0]
-    pose = batch["sink_controls"]["pose"]
-    expected_BK = np.where(pose["given_B"], sink_B % 3, 0)[:, None]
-    np.testing.assert_array_equal(pose["value_BK"], expected_BK.repeat(3, 1))
-    given += list(pose["given_B"])
+    pose = batch["portrait"]["pose"]
+    expected_BK = np.where(pose.given, sink_B % 3, 0)[:, None]
+    np.testing.assert_array_equal(pose.value, expected_BK.repeat(3, 1))
+    given += list(pose.given)
   assert 0.5 < np.mean(given) < 1
 
 
@@ -196,8 +187,9 @@ def test_audio_sees_beyond_the_window_and_silence_beyond_the_clip(dataset):
   for row, (clip, start) in enumerate(loader.sample_ids(0)):
     length = lengths[int(clip.removeprefix("clip"))]
     shape = (FRAMES, 4, 4 * BINS)
-    audio_TPF = batch["audio_BTF"][row].reshape(shape)
-    for t in np.flatnonzero(batch["audio_given_BT"][row]):
+    audio = batch["signals"].audio
+    audio_TPF = audio.value[row].reshape(shape)
+    for t in np.flatnonzero(audio.given[row]):
       for place, frame in enumerate(range(start + t - 2, start + t + 2)):
         inside = 0 <= frame < length
         assert np.all(audio_TPF[t, place] == (frame if inside else SILENCE))
@@ -208,10 +200,10 @@ def test_what_a_clip_lacks_or_a_drop_removed_is_zero_and_not_given(dataset):
   for step, batch in enumerate(take(loader, 0, 6)):
     for row, (clip, _) in enumerate(loader.sample_ids(step)):
       odd = int(clip.removeprefix("clip")) % 2
-      assert np.all(batch["controls"]["blink"]["given_BT"][row] != odd)
-    for control in batch["controls"].values():
-      assert not control["value_BTK"][~control["given_BT"]].any()
-    assert not batch["audio_BTF"][~batch["audio_given_BT"]].any()
+      assert np.all(batch["signals"]["blink"].given[row] != odd)
+    for name in ("audio", "pose", "blink", "emotion"):
+      signal = batch["signals"][name]
+      assert not signal.value[~signal.given].any()
 
 
 def test_drops_come_at_their_rate_and_half_of_them_are_whole():

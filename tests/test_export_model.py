@@ -17,7 +17,9 @@ from eartalk_jax.denoising.guidance import make_guidance
 from eartalk_jax.export import modeling_eartalk as exported_model
 from eartalk_jax.export import names
 from eartalk_jax.export.exporting import export_folder
+from eartalk_jax.export.tensors import torch_signals
 from eartalk_jax.layers.patches import to_tokens
+from eartalk_jax.models.signals import Signal
 from eartalk_jax.recipes.ear import objective
 from eartalk_jax.recipes.ear import stream as streaming
 from eartalk_jax.speech.mel import AudioFeatures, frame_context, log_mel
@@ -93,15 +95,14 @@ def test_an_ear_hears_what_jax_hears_however_speech_is_cut(pairs, piece):
 def test_streams_are_those_of_jax(pairs, variant, guide):
   model, params, theirs = pairs(variant)
   batch = talkers.batch(model.cfg, rows=2, frames=11)
-  signals, rows = objective.signals_of(batch), 2
-  portrait = objective.portrait_signals(batch)
+  signals, rows = batch["signals"], 2
   weights = streaming.prepare(params)
   state = streaming.init(
     model,
     weights,
     batch["sink_BShwC"],
     jax.vmap(jax.random.key)(np.uint32([3, 4])),
-    portrait,
+    batch["portrait"],
   )
   guidance = make_guidance(model.cfg, guide, rows)
   step = jax.jit(lambda *args: streaming.step(model, weights, *args, guidance))
@@ -109,18 +110,35 @@ def test_streams_are_those_of_jax(pairs, variant, guide):
   scales = tuple(torch.full((rows,), guide[name]) for name in names)
   their_guidance = exported_model.Guidance(names, scales)
   with torch.no_grad():
-    their = theirs.open(tensors(batch["sink_BShwC"]), tensors(portrait))
+    their = theirs.open(tensors(batch["sink_BShwC"]), silent(batch))
   for frame in range(11):
-    now = jax.tree.map(lambda x, t=frame: x[:, t], signals)
+    now = signals.at(frame)
     state, latents = step(state, now)
     noise = exported_model.frame_noise(
       theirs.cfg, torch.tensor([3, 4]), torch.tensor([frame, frame])
     )
     with torch.no_grad():
       their, their_latents = theirs.step(
-        their, tensors(now), noise, their_guidance
+        their, torch_signals(now), noise, their_guidance
       )
     np.testing.assert_allclose(their_latents, latents, atol=1e-5)
+
+
+def silent(batch):
+  """What is known of portraits, for PyTorch: it wants audio of zeros."""
+  heard = batch["signals"].audio
+  audio = Signal(0 * heard.value[:, 0], heard.given[:, 0] & False)
+  return torch_signals(batch["portrait"].put("audio", audio))
+
+
+def of_torch(batch):
+  """A loader's batch for PyTorch."""
+  return {
+    "latents": tensors(batch["latents_BThwC"]),
+    "sink": tensors(batch["sink_BShwC"]),
+    "signals": torch_signals(batch["signals"]),
+    "portrait": silent(batch),
+  }
 
 
 def _draws(cfg, tokens_BTNc, key):
@@ -170,15 +188,10 @@ def test_losses_and_gradients_are_those_of_jax(pairs, variant):
   loss, grads = jax.jit(
     jax.value_and_grad(lambda params: loss_fn(params, batch, key)[0])
   )(params)
-  their_batch = {
-    "latents": batch["latents_BThwC"],
-    "sink": batch["sink_BShwC"],
-    "signals": objective.signals_of(batch),
-    "portrait": objective.portrait_signals(batch),
-  }
+  their_batch = of_torch(batch)
   tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
   theirs.zero_grad()
-  their_loss = theirs.loss(tensors(their_batch), _draws(cfg, tokens_BTNc, key))
+  their_loss = theirs.loss(their_batch, _draws(cfg, tokens_BTNc, key))
   their_loss.backward()
   np.testing.assert_allclose(their_loss.item(), loss, rtol=1e-5)
   theirs_by_name = dict(theirs.named_parameters())
@@ -199,15 +212,7 @@ def test_losses_and_gradients_are_those_of_jax(pairs, variant):
 @pytest.mark.parametrize("variant", ["flow", "masked noise, cyclic"])
 def test_a_model_learns_in_pytorch(pairs, variant):
   theirs = pairs(variant)[2]
-  batch = talkers.batch(rows=2, frames=4)
-  batch = tensors(
-    {
-      "latents": batch["latents_BThwC"],
-      "sink": batch["sink_BShwC"],
-      "signals": objective.signals_of(batch),
-      "portrait": objective.portrait_signals(batch),
-    }
-  )
+  batch = of_torch(talkers.batch(rows=2, frames=4))
   before = {k: v.clone() for k, v in theirs.state_dict().items()}
   torch.manual_seed(0)
   draws = theirs.training_draws(2, 4)
@@ -233,8 +238,7 @@ def test_a_clip_is_a_stream(pairs):
   _, _, theirs = pairs("flow, cyclic, two sinks")
   cfg, batch = theirs.cfg, talkers.batch(talkers.TINY, rows=2, frames=8)
   sink = tensors(batch["sink_BShwC"]).expand(-1, 2, -1, -1, -1)
-  signals = tensors(objective.signals_of(batch))
-  portrait = tensors(objective.portrait_signals(batch))
+  signals, portrait = torch_signals(batch["signals"]), silent(batch)
   tokens = exported_model.to_tokens(tensors(batch["latents_BThwC"]), cfg.patch)
   level = torch.full((2, 8), cfg.history.sampling_level)
   with torch.no_grad():

@@ -60,7 +60,9 @@ def test_levels_and_times_are_evenly_spaced_quantiles(dataset):
     expected = (draw + (np.arange(size) + 0.5) / size) / _DRAWS
     np.testing.assert_allclose(np.sort(values.ravel()), expected, rtol=1e-5)
   # Nothing is left out, although the config drops every window's audio.
-  assert all(chunk["batch"]["audio_given_BT"].all() for chunk in fixed.chunks)
+  assert all(
+    chunk["batch"]["signals"].audio.given.all() for chunk in fixed.chunks
+  )
 
 
 def test_given_quantiles_are_those_of_the_drawn_times():

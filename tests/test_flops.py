@@ -10,7 +10,7 @@ from configs import base, paper
 from eartalk_jax.config import from_config
 from eartalk_jax.hlo import module as hlo
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.talker import Talker
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling import flops, traced
 
@@ -43,7 +43,7 @@ def test_parameters_and_flops_are_those_of_the_compiled_program(
   cfg = _talker(module, changes)
   model, rows = Talker(cfg), 2
   key = jax.random.key(0)
-  params = jax.eval_shape(objective.init_params(model), key)
+  params = jax.eval_shape(init_params(model), key)
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
   assert sum(flops.parameters(cfg).values()) == count
 

@@ -7,37 +7,35 @@ import talkers
 
 from eartalk_jax.denoising.guidance import NO_GUIDANCE, Guidance, make_guidance
 from eartalk_jax.errors import UserError
+from eartalk_jax.models.signals import Signal, Signals
 
 CFG = talkers.TINY
 
 
 def _signals():
-  pose = {"value": jnp.arange(6.0).reshape(2, 3), "given": jnp.ones(2, bool)}
-  emotion = {"value": jnp.ones((2, 1)), "given": jnp.array([True, False])}
-  return {
-    "audio": jnp.array([[1.0, 2.0], [3.0, 4.0]]),
-    "audio_given": jnp.ones(2, bool),
-    "controls": {"pose": pose, "emotion": emotion},
-  }
+  pose = Signal(jnp.arange(6.0).reshape(2, 3), jnp.ones(2, bool))
+  emotion = Signal(jnp.ones((2, 1)), jnp.array([True, False]))
+  audio = Signal(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.ones(2, bool))
+  return Signals(audio, {"pose": pose, "emotion": emotion})
 
 
 def _network(signals):
   """Any function of what is given, [rows 1]."""
-  heard = jnp.where(signals["audio_given"], signals["audio"].sum(-1), -1.0)
+  audio = signals.audio
+  heard = jnp.where(audio.given, audio.value.sum(-1), -1.0)
   out = heard**2
-  for weight, name in enumerate(sorted(signals["controls"]), start=2):
-    control = signals["controls"][name]
-    seen = jnp.where(control["given"], control["value"].sum(-1), 0.5)
+  for weight, name in enumerate(sorted(signals.controls), start=2):
+    control = signals.controls[name]
+    seen = jnp.where(control.given, control.value.sum(-1), 0.5)
     out = out + weight * seen * heard
   return out[:, None]
 
 
 def _without(signals, name):
-  nothing = jnp.zeros(2, bool)
+  hidden = Signal(signals[name].value, jnp.zeros(2, bool))
   if name == "audio":
-    return {**signals, "audio_given": nothing}
-  control = {**signals["controls"][name], "given": nothing}
-  return {**signals, "controls": {**signals["controls"], name: control}}
+    return Signals(hidden, signals.controls)
+  return Signals(signals.audio, {**signals.controls, name: hidden})
 
 
 def test_each_signal_has_a_scale_of_its_own_for_each_stream():

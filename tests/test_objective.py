@@ -41,20 +41,14 @@ def test_a_batch_has_the_sink_frames_that_the_model_has():
 def test_a_shuffled_signal_comes_with_where_it_is_given(name):
   batch = talkers.batch(rows=3)
   given_BT = jnp.asarray(np.random.default_rng(0).random((3, 11)) < 0.5)
-  batch["audio_given_BT"] = given_BT
-  for control in batch["controls"].values():
-    control["given_BT"] = given_BT
-  signals = objective.signals_of(batch)
-  shuffled = objective.signals_of(objective._with_shuffled(batch, name))
-
-  def of(signals, name):
-    if name == "audio":
-      return signals["audio"], signals["audio_given"]
-    return tuple(signals["controls"][name].values())
-
+  for each in ("audio", "pose", "emotion"):
+    signal = batch["signals"][each].replace(given=given_BT)
+    batch["signals"] = batch["signals"].put(each, signal)
+  signals = batch["signals"]
+  shuffled = objective._with_shuffled(batch, name)["signals"]
   for other in ("audio", "pose", "emotion"):
     for before, after in zip(
-      of(signals, other), of(shuffled, other), strict=True
+      *map(jax.tree.leaves, (signals[other], shuffled[other])), strict=True
     ):
       expected = jnp.roll(before, 1, axis=0) if other == name else before
       np.testing.assert_array_equal(after, expected)

@@ -15,7 +15,7 @@ from eartalk_jax.attention import positions, sfa
 from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.errors import UserError
 from eartalk_jax.hlo import module as hlo
-from eartalk_jax.models.talker import Talker
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.recipes.ear import objective
 from eartalk_jax.telemetry.metrics import read_metrics
 from eartalk_jax.training.loop import fit
@@ -67,7 +67,7 @@ def _bytes_of_collectives(rows, frames, *sizes):
   parts = math.prod(sizes)
   mesh = make_mesh(MeshConfig(*sizes), jax.devices()[:parts])
   model = Talker(CFG, placement_on(mesh, CFG.dtype))
-  params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  params = jax.eval_shape(init_params(model), jax.random.key(0))
   batch = jax.eval_shape(lambda: talkers.batch(CFG, rows, frames))
   params, batch = (
     jax.tree.map(
@@ -103,7 +103,7 @@ def test_split_weights_move_and_activations_do_not():
   found = _bytes_of_collectives(8, 4, 1, 8)
   assert set(found) <= {"all-gather", "all-reduce", "reduce-scatter"}
   model = Talker(CFG)
-  params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  params = jax.eval_shape(init_params(model), jax.random.key(0))
   size = 4 * sum(leaf.size for leaf in jax.tree.leaves(params))
   # Once for the forward pass and, if they are not kept, once for the other.
   assert 0.5 * size < found["all-gather"] < 2.1 * size
@@ -125,7 +125,7 @@ def _losses(workdir, mesh):
   model = Talker(CFG, placement_on(mesh, CFG.dtype))
   fit(
     run_config(steps=20, log_every=1, save_every=100),
-    init_params=objective.init_params(model),
+    init_params=init_params(model),
     loss_fn=objective.talker_loss(model),
     rules=TALKER_RULES,
     batches=_Clips(),

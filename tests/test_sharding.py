@@ -4,16 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 from jax.sharding import PartitionSpec as P
-from tiny import RULES, init_params, run_config, train
+from tiny import RULES, run_config, train
 
 from configs import base, paper, paper_fast
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.talker import Talker
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.optimization.optimizer import OptimizerConfig, make_optimizer
-from eartalk_jax.recipes.ear import objective
 from eartalk_jax.training.sharding import (
   AUTOENCODER_RULES,
   TALKER_RULES,
@@ -85,7 +85,7 @@ def test_a_parameter_without_a_rule_is_an_error():
 
 def test_moments_and_averages_live_where_their_parameter_does():
   state = jax.eval_shape(
-    make_init(run_config(), init_params), jax.random.key(0)
+    make_init(run_config(), tiny.init_params), jax.random.key(0)
   )
   found = specs(state, RULES, 2, 2, 2)
   for name in ("up/kernel", "up/bias", "norm/scale", "down/kernel"):
@@ -96,7 +96,7 @@ def test_moments_and_averages_live_where_their_parameter_does():
 @pytest.mark.parametrize("config", [base, paper, paper_fast])
 def test_the_whole_talker_has_rules_and_its_matrices_are_split(config):
   model = Talker(from_config(TalkerConfig, config.get_config().model))
-  params = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  params = jax.eval_shape(init_params(model), jax.random.key(0))
   found = specs(params, TALKER_RULES, 1, 8, 1)
   sizes = {
     jax.tree_util.keystr(path, simple=True, separator="/"): leaf.size

@@ -11,8 +11,8 @@ import talkers
 
 from eartalk_jax.denoising.guidance import make_guidance
 from eartalk_jax.layers.patches import to_tokens
+from eartalk_jax.models.signals import Signal
 from eartalk_jax.models.talker import opening
-from eartalk_jax.recipes.ear import objective
 from eartalk_jax.recipes.ear import stream as streaming
 
 T = 11
@@ -23,15 +23,14 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 def setup(request):
   model, params = talkers.talker(head=talkers.HEADS[request.param])
   batch = talkers.batch(frames=T)
-  signals = objective.signals_of(batch)
-  by_frame = [jax.tree.map(lambda x, i=i: x[:, i], signals) for i in range(T)]
+  by_frame = [batch["signals"].at(i) for i in range(T)]
   return model, streaming.prepare(params), batch, by_frame
 
 
 def _open(model, weights, batch, seeds):
   keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
-  portrait = objective.portrait_signals(batch)
-  return streaming.init(model, weights, batch["sink_BShwC"], keys, portrait)
+  sink_BShwC, portrait = batch["sink_BShwC"], batch["portrait"]
+  return streaming.init(model, weights, sink_BShwC, keys, portrait)
 
 
 def _run(model, weights, state, frames, **options):
@@ -70,7 +69,7 @@ def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(variant):
   cfg, weights = model.cfg, streaming.prepare(params)
   assert 3 * cfg.window < T
   batch = talkers.batch(cfg, frames=T)
-  signals = objective.signals_of(batch)
+  signals = batch["signals"]
   tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
   state = _open(model, weights, batch, [0, 1])
   previous_BTNc = jnp.concatenate(
@@ -84,13 +83,13 @@ def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(variant):
     previous_BTNc,
     jnp.full(tokens_BTNc.shape[:2], cfg.history.sampling_level),
     sink_BSNc,
-    objective.portrait_signals(batch),
+    batch["portrait"],
     signals,
     jnp.zeros(2, int),
   )
   hidden = jax.jit(functools.partial(streaming.hidden, model))
   for i in range(T):
-    now = jax.tree.map(lambda x, i=i: x[:, i], signals)
+    now = signals.at(i)
     state = state.replace(previous_BNc=previous_BTNc[:, i])
     (h_BND, guess_BNc), caches = hidden(weights, state, now)
     np.testing.assert_allclose(h_BND, whole_BTND[:, i], atol=1e-5)
@@ -101,11 +100,8 @@ def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(variant):
 def test_a_control_changed_at_a_frame_changes_nothing_before_it(setup):
   model, weights, batch, by_frame = setup
   changed = list(by_frame)
-  pose = {"value": jnp.full((2, 3), 2.0), "given": jnp.array([True, True])}
-  changed[5] = {
-    **changed[5],
-    "controls": {**changed[5]["controls"], "pose": pose},
-  }
+  pose = Signal(jnp.full((2, 3), 2.0), jnp.array([True, True]))
+  changed[5] = changed[5].put("pose", pose)
   state = _open(model, weights, batch, [0, 1])
   _, before = _run(model, weights, state, by_frame)
   _, after = _run(model, weights, state, changed)
@@ -127,10 +123,7 @@ def test_no_sampled_frame_knows_what_comes_later(setup):
 
   grads = jax.jit(jax.grad(sampled, allow_int=True))(by_frame[:frames])
   for name in ("audio", "pose"):
-    at = [
-      g["audio"] if name == "audio" else g["controls"]["pose"]["value"]
-      for g in grads
-    ]
+    at = [g[name].value for g in grads]
     assert jnp.any(at[frame] != 0)
     assert not jnp.any(at[frame + 1] != 0)
 
@@ -187,8 +180,7 @@ def test_at_temperature_zero_nothing_is_random():
   model, params = talkers.talker(head=head)
   weights = streaming.prepare(params)
   batch = talkers.batch(frames=2)
-  signals = objective.signals_of(batch)
-  by_frame = [jax.tree.map(lambda x, i=i: x[:, i], signals) for i in range(2)]
+  by_frame = [batch["signals"].at(i) for i in range(2)]
   one, other = (
     _run(model, weights, _open(model, weights, batch, seeds), by_frame)[1]
     for seeds in ([0, 1], [2, 3])
@@ -199,7 +191,8 @@ def test_at_temperature_zero_nothing_is_random():
 def test_guidance_one_is_no_guidance_and_two_is_not(setup):
   model, weights, batch, by_frame = setup
   state = _open(model, weights, batch, [0, 1])
-  given = [{**s, "audio_given": jnp.ones(2, bool)} for s in by_frame[:3]]
+  heard = jnp.ones(2, bool)
+  given = [s.put("audio", s.audio.replace(given=heard)) for s in by_frame[:3]]
   _, plain = _run(model, weights, state, given)
 
   def guided(**scales):

@@ -11,6 +11,7 @@ import talkers
 
 from eartalk_jax.layers.patches import to_latents, to_tokens
 from eartalk_jax.models.config import ControlConfig, HistoryConfig
+from eartalk_jax.models.signals import Signal
 from eartalk_jax.models.talker import opening
 from eartalk_jax.recipes.ear import objective
 
@@ -35,8 +36,8 @@ def _hidden(model, params, batch):
     jnp.concatenate([before_BNc[:, None], tokens_BTNc[:, :-1]], axis=1),
     level_BT,
     sink_BSNc,
-    objective.portrait_signals(batch),
-    objective.signals_of(batch),
+    batch["portrait"],
+    batch["signals"],
     jnp.zeros(level_BT.shape[:1], int),
     method="hidden",
   )[0]
@@ -52,24 +53,24 @@ def test_patches_come_back_as_they_went():
   )
 
 
-@pytest.mark.parametrize("name", ["latents_BThwC", "audio_BTF", "pose"])
+@pytest.mark.parametrize("name", ["latents_BThwC", "audio", "pose"])
 def test_no_frame_sees_the_future(model_and_params, name):
   model, params = model_and_params
   batch = talkers.batch(frames=T)
   frame = 6
-  pose = {**batch["controls"]["pose"], "given_BT": jnp.ones((2, T), bool)}
+  latents = name == "latents_BThwC"
 
   def frame_sum(x):
     changed = {**batch, name: x}
-    if name == "pose":
-      controls = {**batch["controls"], "pose": {**pose, "value_BTK": x}}
-      changed = {**batch, "controls": controls}
+    if not latents:
+      given = Signal(x, jnp.ones((2, T), bool))
+      changed = {**batch, "signals": batch["signals"].put(name, given)}
     return _hidden(model, params, changed)[0, frame].sum()
 
-  signal = pose["value_BTK"] if name == "pose" else batch[name]
-  grad = jax.jit(jax.grad(frame_sum))(signal)
+  x = batch[name] if latents else batch["signals"][name].value
+  grad = jax.jit(jax.grad(frame_sum))(x)
   # Frame i reads the picture before it, and its own audio and controls.
-  last = frame - 1 if name == "latents_BThwC" else frame
+  last = frame - 1 if latents else frame
   assert jnp.all(grad[0, last + 1 :] == 0)
   assert jnp.any(grad[0, last] != 0)
   assert jnp.all(grad[1] == 0), "rows mix"
@@ -97,12 +98,12 @@ def test_the_window_forgets_but_the_sink_stays(model_and_params):
 def test_a_signal_that_is_not_given_has_no_effect(model_and_params):
   model, params = model_and_params
   batch = talkers.batch()
-  pose = batch["controls"]["pose"]
-  other = {**pose, "value_BTK": pose["value_BTK"] + 1.0}
-  changed = {**batch, "controls": {**batch["controls"], "pose": other}}
+  pose = batch["signals"]["pose"]
+  other = Signal(pose.value + 1.0, pose.given)
+  changed = {**batch, "signals": batch["signals"].put("pose", other)}
   before = _hidden(model, params, batch)
   after = _hidden(model, params, changed)
-  first_given = int(jnp.argmax(pose["given_BT"][0]))
+  first_given = int(jnp.argmax(pose.given[0]))
   np.testing.assert_array_equal(before[0, :first_given], after[0, :first_given])
   assert jnp.any(before[0, first_given] != after[0, first_given])
 
@@ -129,33 +130,33 @@ def test_a_new_control_needs_nothing_but_its_declaration():
   wink = ControlConfig("wink", "continuous", 2, 0.5)
   model, params = talkers.talker(controls=(*talkers.TINY.controls, wink))
   batch = talkers.batch()
-  value_BTK = jnp.ones((*batch["audio_given_BT"].shape, 2))
-  given_BT = jnp.ones_like(batch["audio_given_BT"])
+  given_BT = jnp.ones_like(batch["signals"].audio.given)
 
   def loss(value_BTK):
-    controls = {
-      **batch["controls"],
-      "wink": {"value_BTK": value_BTK, "given_BT": given_BT},
+    winks = Signal(value_BTK, given_BT)
+    known = Signal(value_BTK[:, 0], given_BT[:, 0])
+    changed = {
+      **batch,
+      "signals": batch["signals"].put("wink", winks),
+      "portrait": batch["portrait"].put("wink", known),
     }
-    known = {"value_BK": value_BTK[:, 0], "given_B": given_BT[:, 0]}
-    sink_controls = {**batch["sink_controls"], "wink": known}
-    changed = {**batch, "controls": controls, "sink_controls": sink_controls}
     return objective.talker_loss(model)(params, changed, jax.random.key(0))[0]
 
-  assert jnp.any(jax.jit(jax.grad(loss))(value_BTK) != 0)
+  assert jnp.any(jax.jit(jax.grad(loss))(jnp.ones((*given_BT.shape, 2))) != 0)
 
 
 def test_what_is_known_of_the_portrait_counts_and_the_rest_does_not():
   model, params = talkers.talker()
   batch = talkers.batch()
 
-  def hidden(**changes):
-    pose = {**batch["sink_controls"]["pose"], **changes}
-    sink_controls = {**batch["sink_controls"], "pose": pose}
-    return _hidden(model, params, {**batch, "sink_controls": sink_controls})
+  def hidden(more=0):
+    pose = batch["portrait"]["pose"]
+    turned = pose.replace(value=pose.value + more)
+    portrait = batch["portrait"].put("pose", turned)
+    return _hidden(model, params, {**batch, "portrait": portrait})
 
   # The first row's pose is known, the second row's is not.
-  turned = hidden(value_BK=batch["sink_controls"]["pose"]["value_BK"] + 1)
+  turned = hidden(more=1)
   same = jnp.all(turned == hidden(), axis=(1, 2, 3))
   np.testing.assert_array_equal(same, [False, True])
 
@@ -252,10 +253,10 @@ def test_a_real_size_model_has_the_parameters_it_claims():
   from configs import base
   from eartalk_jax.config import from_config
   from eartalk_jax.models.config import TalkerConfig
-  from eartalk_jax.models.talker import Talker
+  from eartalk_jax.models.talker import Talker, init_params
 
   model = Talker(from_config(TalkerConfig, base.get_config().model))
-  shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  shapes = jax.eval_shape(init_params(model), jax.random.key(0))
   count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
   assert 0.3e9 < count < 0.8e9
 

@@ -26,7 +26,7 @@ from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.jobs.talker import flops_per_step, train
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.talker import Talker
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling import traced
 from eartalk_jax.telemetry import events
@@ -105,7 +105,7 @@ def test_a_run_leaves_all_that_inference_needs(root, tmp_path, monkeypatch):
   train_and_refuse_another(config, other, tmp_path, monkeypatch)
   saved = json.loads((tmp_path / "config.json").read_text())
   model = Talker(from_config(TalkerConfig, saved["model"]))
-  shapes = jax.eval_shape(objective.init_params(model), jax.random.key(0))
+  shapes = jax.eval_shape(init_params(model), jax.random.key(0))
   step, params = load_ema(tmp_path, shapes)
   assert step == 4
   assert jax.tree.map(lambda a: a.shape, params) == jax.tree.map(
@@ -143,7 +143,7 @@ def test_the_flops_of_a_step_are_those_of_its_whole_batch(root):
   config = from_config(TrainConfig, tiny_config(root))
   model = Talker(config.model)
   key = jax.random.key(0)
-  params = jax.eval_shape(objective.init_params(model), key)
+  params = jax.eval_shape(init_params(model), key)
   rows, frames = config.run.batch_size, config.data.frames
   batch = jax.eval_shape(lambda: random_batch(config.model, rows, frames))
   gradient = jax.value_and_grad(objective.talker_loss(model), has_aux=True)

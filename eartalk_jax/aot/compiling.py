@@ -13,8 +13,7 @@ from jax.sharding import SingleDeviceSharding
 
 from eartalk_jax.attention.splash import busy_share
 from eartalk_jax.hlo import module as hlo
-from eartalk_jax.models.talker import Talker
-from eartalk_jax.recipes.ear import objective
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.recipes.ear import stream as frame
 from eartalk_jax.scaling.traced import kernel_flops
 from eartalk_jax.training import talker_training
@@ -122,14 +121,13 @@ def frame_step(model, topology, streams=1):
   device = topology.devices[0]
   mesh = jax.sharding.Mesh([device], ("data",))
   talker = Talker(model)
-  init_params = objective.init_params(talker)
+  begin = init_params(talker)
   batch = talker_training.batch_shapes(model, streams, 1)
   batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
-  portrait = objective.portrait_signals(batch)
-  signals = jax.tree.map(lambda x: x[:, 0], objective.signals_of(batch))
+  portrait, signals = batch["portrait"], batch["signals"].at(0)
 
   def opened():
-    params = init_params(jax.random.key(0))
+    params = begin(jax.random.key(0))
     weights = frame.prepare(params)
     keys_B = jax.random.split(jax.random.key(0), streams)
     state = frame.init(talker, weights, batch["sink_BShwC"], keys_B, portrait)

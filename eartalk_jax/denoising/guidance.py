@@ -36,17 +36,12 @@ class Guidance:
     return jnp.tile(x, (1 + len(self.scales),) + (1,) * (x.ndim - 1))
 
   def branches(self, signals):
-    """A frame's conditions [B ...] -> those of all branches [Z*B ...]."""
+    """A frame's Signals [B] -> those of all branches [Z*B]."""
     out = jax.tree.map(self.repeat, signals)
-    rows = signals["audio_given"].shape[0]
+    rows = signals.audio.given.shape[0]
     for index, name in enumerate(sorted(self.scales), start=1):
       part = slice(index * rows, (index + 1) * rows)
-      if name == "audio":
-        out["audio_given"] = out["audio_given"].at[part].set(False)
-      else:
-        control = dict(out["controls"][name])
-        control["given"] = control["given"].at[part].set(False)
-        out["controls"] = {**out["controls"], name: control}
+      out = out.put(name, out[name].hidden(part))
     return out
 
   def first(self, x):

@@ -12,7 +12,9 @@ import numpy as np
 
 from eartalk_jax.controls.requests import columns
 from eartalk_jax.export.names import torch_name
+from eartalk_jax.export.tensors import torch_signals, torch_tensors
 from eartalk_jax.models.backbone import Layer, unstack_layers
+from eartalk_jax.models.signals import Signal, Signals
 from eartalk_jax.tokenizers.autoencoder import Autoencoder
 from eartalk_jax.trees import path_name
 
@@ -94,9 +96,9 @@ def _listen(module, call):
 
 
 def _torch(tree):
-  import torch
-
-  return jax.tree.map(lambda x: torch.from_numpy(np.array(x)), tree)
+  if isinstance(tree, Signals):
+    return torch_signals(tree)
+  return torch_tensors(tree)
 
 
 def _clip(cfg):
@@ -113,15 +115,12 @@ def _clip(cfg):
       value = rng.uniform(0, 1, (*lead, columns(control)))
       if control.kind == "categorical":
         value = np.floor(value * control.size)
-      controls[control.name] = {
-        "value": jnp.asarray(value, jnp.float32),
-        "given": jnp.asarray(rng.random(lead) < 0.7),
-      }
-    return {
-      "audio": normal(*lead, cfg.audio.features),
-      "audio_given": jnp.asarray(rng.random(lead) < 0.7),
-      "controls": controls,
-    }
+      controls[control.name] = signal(jnp.asarray(value, jnp.float32))
+    return Signals(signal(normal(*lead, cfg.audio.features)), controls)
+
+  def signal(value):
+    given = rng.random(value.shape[:-1]) < 0.7
+    return Signal(value, jnp.asarray(given))
 
   lead = (_ROWS, frames)
   level_BT = rng.uniform(0, cfg.history.max_level, lead)

@@ -21,8 +21,7 @@ from eartalk_jax.export.folders import check_new
 from eartalk_jax.export.writing import write_weights
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.talker import Talker
-from eartalk_jax.recipes.ear import objective
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.tokenizers.patches import load_tokenizer
 from eartalk_jax.training import tokenizer_training
 from eartalk_jax.trees import path_name
@@ -79,7 +78,7 @@ def export_folder(workdir, out, weights="ema", dtype="float32", step=None):
 
 def parameter_shapes(cfg):
   """{path: shape} of a talker's parameters."""
-  init = objective.init_params(Talker(cfg))
+  init = init_params(Talker(cfg))
   return _shapes(jax.eval_shape(init, jax.random.key(0)))
 
 

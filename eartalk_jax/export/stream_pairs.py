@@ -10,6 +10,8 @@ import numpy as np
 
 from eartalk_jax.counting import counting
 from eartalk_jax.denoising.guidance import make_guidance
+from eartalk_jax.export.tensors import torch_signals, torch_tensors
+from eartalk_jax.models.signals import Signal, Signals
 from eartalk_jax.recipes.ear import stream as streaming
 from eartalk_jax.speech.mel import AudioFeatures, frame_context, log_mel
 
@@ -70,26 +72,19 @@ def _their_features(module, talker, samples_BS):
 
 
 def _signals(inputs, audio_BTF, frame):
-  return {
-    "audio": audio_BTF[:, frame],
-    "audio_given": inputs.heard_BT[:, frame],
-    "controls": {
-      name: {"value": value_BTK[:, frame], "given": given_BT[:, frame]}
-      for name, (value_BTK, given_BT) in inputs.controls.items()
-    },
+  controls = {
+    name: Signal(value_BTK[:, frame], given_BT[:, frame])
+    for name, (value_BTK, given_BT) in inputs.controls.items()
   }
+  return Signals(
+    Signal(audio_BTF[:, frame], inputs.heard_BT[:, frame]), controls
+  )
 
 
-def _portrait(inputs, audio_BTF):
-  rows = len(audio_BTF)
-  return {
-    "audio": np.zeros_like(audio_BTF[:, 0]),
-    "audio_given": np.zeros(rows, bool),
-    "controls": {
-      name: {"value": value_BK, "given": given_B}
-      for name, (value_BK, given_B) in inputs.known.items()
-    },
-  }
+def _portrait(inputs, rows, width=0):
+  controls = {name: Signal(*known) for name, known in inputs.known.items()}
+  silent = Signal(np.zeros((rows, width), np.float32), np.zeros(rows, bool))
+  return Signals(silent, controls)
 
 
 def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
@@ -105,7 +100,7 @@ def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
     weights,
     sink_BShwC,
     jax.vmap(jax.random.key)(np.arange(rows, dtype=np.uint32)),
-    _portrait(inputs, audio_BTF),
+    _portrait(inputs, rows),
   )
 
   @jax.jit
@@ -123,21 +118,21 @@ def _theirs(module, talker, inputs, audio_BTF, guidance):
   """The same by PyTorch."""
   import torch
 
-  def tensors(tree):
-    return jax.tree.map(lambda x: torch.from_numpy(np.array(x)), tree)
-
   rows, frames = audio_BTF.shape[:2]
   names = tuple(sorted(guidance))
   scales = tuple(torch.full((rows,), float(guidance[name])) for name in names)
   guidance = module.Guidance(names, scales)
   seed_B = torch.arange(rows)
   with torch.no_grad():
-    sink = talker.tokenizer.encode(tensors(inputs.portraits_BYX3))[:, None]
+    portraits = torch_tensors(inputs.portraits_BYX3)
+    sink = talker.tokenizer.encode(portraits)[:, None]
     sink = sink.expand(-1, talker.cfg.sinks, -1, -1, -1)
-    state = talker.open(sink, tensors(_portrait(inputs, audio_BTF)))
+    # Its portraits have audio, which is not given.
+    known = _portrait(inputs, rows, audio_BTF.shape[-1])
+    state = talker.open(sink, torch_signals(known))
   for frame in range(frames):
     with torch.no_grad():
-      signals = tensors(_signals(inputs, audio_BTF, frame))
+      signals = torch_signals(_signals(inputs, audio_BTF, frame))
       noise = module.frame_noise(
         talker.cfg, seed_B, torch.full_like(seed_B, frame)
       )

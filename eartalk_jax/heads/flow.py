@@ -19,7 +19,7 @@ from eartalk_jax.layers.cost import Product
 from eartalk_jax.layers.placement import ALONE, Placement, layer_class
 from eartalk_jax.layers.products import Dense
 
-SETTINGS = {"steps": (1, 1000), "temperature": (0.0, 2.0)}
+SETTINGS = {"steps": (1, 1000), "temperature": (0, 2)}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -22,7 +22,7 @@ from eartalk_jax.heads.common import layer_products
 from eartalk_jax.heads.masked_network import MaskedHead
 from eartalk_jax.layers.cost import Product
 
-SETTINGS = {"steps": (1, 1000), "sets": (1, None), "temperature": (0.0, 2.0)}
+SETTINGS = {"steps": (1, 1000), "sets": (1, None), "temperature": (0, 2)}
 
 # The share of hidden tokens: normal around 1, cut to [0.7, 1] (MAR, NOVA).
 HIDDEN_SPREAD, HIDDEN_LEAST = 0.25, 0.7

@@ -25,8 +25,7 @@ from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
 from eartalk_jax.jobs.talker import train
 from eartalk_jax.locks import lock
-from eartalk_jax.models.talker import Talker
-from eartalk_jax.recipes.ear import objective
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.scaling import fixed_loss
 from eartalk_jax.scaling.cells import cell_config, trunk_config
 from eartalk_jax.scaling.sweep_files import read_plan
@@ -111,9 +110,7 @@ class CellRunner:
     model = from_config(
       TrainConfig, cell_config(self._sweep.config, cell)
     ).model
-    shapes = jax.eval_shape(
-      objective.init_params(Talker(model)), jax.random.key(0)
-    )
+    shapes = jax.eval_shape(init_params(Talker(model)), jax.random.key(0))
     _, params = load_ema(workdir, shapes)
     with working("the loss on the fixed set"):
       result = fixed_loss.evaluate(model, params, self._fixed)

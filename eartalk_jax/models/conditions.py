@@ -23,16 +23,11 @@ class Conditions(nn.Module):
   cfg: TalkerConfig
 
   @nn.compact
-  def __call__(self, audio, audio_given, controls):
-    """Embeds what is given and puts nulls for the rest.
+  def __call__(self, signals):
+    """Embeds what is given and puts nulls for the rest: [..., M, D].
 
     Args:
-      audio: [..., F] log-mel context of the frame.
-      audio_given: [...] bool.
-      controls: {name: {"value": [..., size or 1], "given": [...] bool}}.
-
-    Returns:
-      [..., M, D].
+      signals: Signals; the audio of portraits has no numbers to hear.
     """
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
     small = nn.initializers.normal(0.02)
@@ -40,8 +35,8 @@ class Conditions(nn.Module):
     type_MD = self.param("type", small, (cfg.condition_tokens, cfg.width))
     tokens, given = [], []
     for control in cfg.controls:
-      signal = controls[control.name]
-      value = signal["value"]
+      signal = signals.controls[control.name]
+      value = signal.value
       if control.kind == "categorical":
         value = jax.nn.one_hot(value[..., 0].astype(jnp.int32), control.size)
       hidden = Dense(cfg.width, dtype=dtype, name=f"{control.name}_in")(value)
@@ -49,12 +44,18 @@ class Conditions(nn.Module):
         nn.gelu(hidden)
       )
       tokens.append(hidden[..., None, :])
-      given.append(signal["given"][..., None])
-    tokens.append(Hearing(cfg, name="hearing")(audio))
-    given += [audio_given[..., None]] * cfg.audio.tokens
+      given.append(signal.given[..., None])
+    tokens.append(self._audio(signals.audio.value))
+    given += [signals.audio.given[..., None]] * cfg.audio.tokens
     tokens_MD = jnp.concatenate(tokens, axis=-2)
     given_M1 = jnp.concatenate(given, axis=-1)[..., None]
     lead = (1,) * (tokens_MD.ndim - 2)
     null = null_MD.reshape(lead + null_MD.shape).astype(dtype)
     kind = type_MD.reshape(lead + type_MD.shape).astype(dtype)
     return jnp.where(given_M1, tokens_MD, null) + kind
+
+  def _audio(self, heard):
+    if heard.shape[-1]:
+      return Hearing(self.cfg, name="hearing")(heard)
+    shape = (*heard.shape[:-1], self.cfg.audio.tokens, self.cfg.width)
+    return jnp.zeros(shape, self.cfg.dtype)

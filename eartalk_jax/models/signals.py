@@ -1,12 +1,15 @@
-"""What frames are told, as the model takes it, from a user's arrays.
+"""What frames are told, as loader, model, streams and guidance all have it.
 
-  {"audio": [... F], "audio_given": [...],
-   "controls": {name: {"value": [... K], "given": [...]}}}
-
-Dimension key: leading ... is [B] or [B t]; B streams, T frames (t of a span), K
-size of a control, F audio features.
+Dimension key: leading ... is [B T] of clips, [B] of portraits or of a stream's
+frame; B clips or streams, T frames (t of a span), K numbers of a control, F
+audio features.
 """
 
+from __future__ import annotations
+
+import flax.struct
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.config import nearest
@@ -15,6 +18,71 @@ from eartalk_jax.errors import UserError
 
 # What is measured may go beyond full scale; degrees go far beyond.
 _BEYOND = 2.0
+
+
+@flax.struct.dataclass
+class Signal:
+  """One of them: `value` [..., K], `given` [...] bool; else the model decides.
+
+  A category is its index, K = 1. Of the speech, K is F.
+  """
+
+  value: jax.Array
+  given: jax.Array
+
+  def hidden(self, rows=slice(None)):
+    """The same where some rows are not given."""
+    given = jnp.asarray(self.given).at[rows].set(False)
+    return self.replace(given=given)
+
+
+@flax.struct.dataclass
+class Signals:
+  """All of them: the speech and {name of a control: Signal}.
+
+  Portraits do not speak: the F of their audio is 0.
+  """
+
+  audio: Signal
+  controls: dict[str, Signal]
+
+  @classmethod
+  def blank(cls, config, lead, hears=True):
+    """Nothing is given; numpy arrays, which can be filled in.
+
+    Args:
+      config: TalkerConfig.
+      lead: shape of the leading axes.
+      hears: False for portraits.
+    """
+
+    def signal(size):
+      return Signal(np.zeros((*lead, size), np.float32), np.zeros(lead, bool))
+
+    return cls(
+      signal(config.audio.features if hears else 0),
+      {spec.name: signal(columns(spec)) for spec in config.controls},
+    )
+
+  def __getitem__(self, name):
+    """The signal "audio", or a control's."""
+    return self.audio if name == "audio" else self.controls[name]
+
+  def put(self, name, signal):
+    """All of them with another one in the place of `name`."""
+    if name == "audio":
+      return self.replace(audio=signal)
+    return self.replace(controls={**self.controls, name: signal})
+
+  def at(self, frame):
+    """Those of one frame of clips, [B ...]."""
+    return jax.tree.map(lambda x_BT: x_BT[:, frame], self)
+
+  def fill(self, row, values):
+    """Gives one row of the numpy arrays {control: numbers}."""
+    for name, value_K in values.items():
+      self.controls[name].value[row] = value_K
+      self.controls[name].given[row] = True
 
 
 def by_span(controls, given):
@@ -40,43 +108,36 @@ def by_span(controls, given):
   return span
 
 
-def conditions(config, lead, values=(), given=(), audio=None):
-  """What is known of frames or portraits; the rest is not given.
+def of_arrays(config, lead, values=(), given=(), audio=None):
+  """The Signals of a user's arrays; the rest is not given.
 
   Args:
     config: a TalkerConfig.
     lead: [B] or [B, t].
     values: {name: numbers [... K]}; a category is its index, K = 1.
     given: {name: bool [...]}; True everywhere for names it leaves out.
-    audio: [... F] float32.
+    audio: [... F] float32; None for portraits.
 
   Raises:
     UserError: an unknown control, arrays that do not fit, numbers that are not
       finite or beyond all scale.
   """
   values, given = dict(values), dict(given)
+  signals = Signals.blank(config, lead, hears=False)
   specs = {spec.name: spec for spec in config.controls}
   for name in {**values, **given}:
     if name not in specs:
       raise UserError(f"unknown control {name!r}; {nearest(str(name), specs)}")
-  hears = audio is not None
-  if not hears:
-    audio = np.zeros((*lead, config.audio.features), np.float32)
-  return {
-    "audio": audio,
-    "audio_given": np.full(lead, hears),
-    "controls": {
-      name: _control(spec, lead, values.get(name), given.get(name))
-      for name, spec in specs.items()
-    },
-  }
+    if name in values:
+      signal = _control(specs[name], lead, values[name], given.get(name))
+      signals = signals.put(name, signal)
+  if audio is not None:
+    signals = signals.replace(audio=Signal(audio, np.ones(lead, bool)))
+  return signals
 
 
 def _control(spec, lead, value, given):
-  """One control: {"value": [... K], "given": [...]}."""
-  shape = (*lead, columns(spec))
-  if value is None:
-    return {"value": np.zeros(shape, np.float32), "given": np.zeros(lead, bool)}
+  """One control's Signal."""
   given = np.ones(lead, bool) if given is None else np.asarray(given)
   if given.shape != lead or given.dtype != bool:
     raise UserError(
@@ -85,7 +146,7 @@ def _control(spec, lead, value, given):
     )
   value = _fitting(spec, lead, value)
   _check_numbers(spec, value[given])
-  return {"value": np.where(given[..., None], value, 0), "given": given}
+  return Signal(np.where(given[..., None], value, 0), given)
 
 
 def _fitting(spec, lead, value):

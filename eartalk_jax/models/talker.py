@@ -22,6 +22,7 @@ from eartalk_jax.layers.products import Dense
 from eartalk_jax.models.backbone import Backbone, modulator
 from eartalk_jax.models.conditions import Conditions
 from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.signals import Signals
 
 # How many patterns over the frame the conditions can weigh directly.
 PATTERNS = 64
@@ -93,7 +94,7 @@ class Talker(nn.Module):
 
   def embed_portrait(self, signals):
     """The portrait's own conditions -> [B M*D]; the nulls where unknown."""
-    condition_BMD = self.conditions(**signals)
+    condition_BMD = self.conditions(signals)
     return condition_BMD.reshape(condition_BMD.shape[0], -1)
 
   def embed_block(self, previous, level, started, sink, portrait, signals):
@@ -105,13 +106,13 @@ class Talker(nn.Module):
       started: [...] bool; False where there is no frame before.
       sink: tokens of the portrait, broadcastable to `previous`.
       portrait: what `embed_portrait` gave, broadcastable to [..., M*D].
-      signals: {"audio", "audio_given", "controls"} as Conditions takes them.
+      signals: Signals [...] of the frame.
 
     Returns:
       (block [..., P, D], beside: what reaches the head around the backbone, for
       `finish`).
     """
-    condition = self.conditions(**signals)
+    condition = self.conditions(signals)
     flat = condition.reshape(*condition.shape[:-2], -1)
     flat = jnp.concatenate([flat, jnp.broadcast_to(portrait, flat.shape)], -1)
     patterns_RND = self.patterns_RND.astype(condition.dtype)
@@ -153,8 +154,7 @@ class Talker(nn.Module):
     Args:
       previous_BTNc, level_BT: the frames before and the levels of their noise.
       sink_BSNc: tokens of the sink frames.
-      portrait, signals: conditions as Conditions takes them, of the portraits
-        [B] and of all frames [B T].
+      portrait, signals: Signals of the portraits [B] and of all frames [B T].
       first_B: number of each clip's first block, for cyclic positions.
     """
     clip_BT = jnp.ones_like(level_BT, bool)
@@ -179,3 +179,21 @@ class Talker(nn.Module):
     h_BTND, guess_BTNc = self.hidden(previous_BTNc, level_BT, *rest)
     features = (h_BTND[:, 0], guess_BTNc[:, 0])
     return self.head(previous_BTNc[:, 0], level_BT[:, 0], features)
+
+
+def init_params(model):
+  """Returns key -> parameters. Shapes come from the model's config alone."""
+  cfg = model.cfg
+  model = Talker(cfg)  # no parameter depends on its placement
+  tokens_BTNc = jnp.zeros((1, 1, cfg.tokens, cfg.token_width))
+  portrait = Signals.blank(cfg, (1,), hears=False)
+  signals = Signals.blank(cfg, (1, 1))
+
+  def init(key):
+    level_BT, first_B = jnp.ones((1, 1)), jnp.zeros(1, jnp.int32)
+    variables = model.init(
+      key, tokens_BTNc, level_BT, tokens_BTNc, portrait, signals, first_B
+    )
+    return variables["params"]
+
+  return init

@@ -20,7 +20,7 @@ import numpy as np
 
 from eartalk_jax import heads
 from eartalk_jax.layers.patches import to_tokens
-from eartalk_jax.models.talker import Talker, opening
+from eartalk_jax.models.talker import Talker, init_params, opening
 from eartalk_jax.recipes.ear import objective
 
 _SEED = 20_240_601
@@ -123,7 +123,7 @@ def evaluate(model, params, fixed):
 def _portrait_loss(cfg, fixed):
   """The loss of predicting no deviation at all."""
   talker, head = Talker(cfg), heads.of(cfg.head)
-  shapes = jax.eval_shape(objective.init_params(talker), jax.random.key(0))
+  shapes = jax.eval_shape(init_params(talker), jax.random.key(0))
 
   @jax.jit
   def losses(chunk):

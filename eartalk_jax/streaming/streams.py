@@ -20,7 +20,7 @@ from eartalk_jax.controls.idle import Idle
 from eartalk_jax.controls.requests import find_control, parse_value
 from eartalk_jax.denoising.guidance import Guidance, make_guidance, parse_scale
 from eartalk_jax.errors import UserError
-from eartalk_jax.models import signals
+from eartalk_jax.models.signals import Signals
 from eartalk_jax.speech.mel import AudioFeatures
 from eartalk_jax.streaming import programs
 from eartalk_jax.streaming.alone import alone
@@ -64,7 +64,7 @@ class Streams:
     # On the device once, not once a frame.
     self._weights = jax.tree.map(jnp.asarray, generator.weights)
     self._decoder = jax.tree.map(jnp.asarray, generator.tokenizer.params)
-    self._state = self._blank(slots)
+    self._state = self._unopened(slots)
 
   @property
   def look_ahead_seconds(self):
@@ -96,8 +96,8 @@ class Streams:
     """
     stream = Stream(self, self._free_row())
     values = self._portrait_values({} if known is None else known)
-    portrait = self._blank_signals(1)
-    _fill(portrait["controls"], 0, values)
+    portrait = self._blank(1, hears=False)
+    portrait.fill(0, values)
     seed = bounds.seed(seed)
     latents_1ShwC = self.generator.encode_portraits([portrait_YX3])
     seed_1 = np.asarray([seed], np.uint32)
@@ -118,7 +118,7 @@ class Streams:
   def _advance(self, pulled):
     """Makes the next frame of a stream and of all others that move."""
     rows = len(self._taken)
-    conditions = self._blank_signals(rows)
+    signals = self._blank(rows)
     active_B, sure_B = np.zeros(rows, bool), np.zeros(rows, bool)
     scales = {k: scale_B.copy() for k, scale_B in self._scales.scales.items()}
     movers = [
@@ -129,16 +129,16 @@ class Streams:
     for stream in movers:
       row = stream.row
       active_B[row], sure_B[row] = True, not stream.coming
-      conditions["audio"][row], wishes = stream.send()
-      conditions["audio_given"][row] = True
-      _fill(conditions["controls"], row, wishes)
+      signals.audio.value[row], wishes = stream.send()
+      signals.audio.given[row] = True
+      signals.fill(row, wishes)
       for name, scale in stream.scales.items():
         scales[name][row] = scale
     self._state, frames_BtYX3, self._moved_B = self._step(
       self._weights,
       self._decoder,
       self._state,
-      conditions,
+      signals,
       Guidance(scales),
       active_B,
       sure_B,
@@ -252,17 +252,16 @@ class Streams:
     self._taken[stream.row] = stream
     return stream
 
-  def _blank(self, slots):
+  def _unopened(self, slots):
     config = self.generator.config
     shape = (slots, config.sinks, *config.latent_shape)
     latents_BShwC = np.zeros(shape, np.float32)
     seeds_B = np.zeros(slots, np.uint32)
-    portrait = self._blank_signals(slots)
+    portrait = self._blank(slots, hears=False)
     return self._begin(self._weights, latents_BShwC, seeds_B, portrait)
 
-  def _blank_signals(self, rows):
-    """Conditions of which nothing is given, for `rows` frames."""
-    return signals.conditions(self.generator.config, (rows,))
+  def _blank(self, rows, hears=True):
+    return Signals.blank(self.generator.config, (rows,), hears)
 
   def _portrait_values(self, known):
     specs = {spec.name: spec for spec in self.generator.config.controls}
@@ -276,9 +275,3 @@ class Streams:
       where = f"portrait: {name}"
       values[name] = parse_value(wish, spec, self.generator.categories, where)
     return values
-
-
-def _fill(controls, row, values):
-  for name, value_K in values.items():
-    controls[name]["value"][row] = value_K
-    controls[name]["given"][row] = True

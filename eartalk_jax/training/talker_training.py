@@ -7,8 +7,8 @@ channels, F audio features, K numbers of a control.
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax.controls.requests import columns
-from eartalk_jax.models.talker import Talker
+from eartalk_jax.models.signals import Signals
+from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.optimization.width_transfer import base_of, update_multipliers
 from eartalk_jax.recipes.ear import objective
 from eartalk_jax.training.parallelism import placement_on
@@ -28,7 +28,7 @@ def functions(cfg, mesh, optimizer):
   """
   model = Talker(cfg, placement_on(mesh, cfg.dtype))
   return {
-    "init_params": objective.init_params(model),
+    "init_params": init_params(model),
     "loss_fn": objective.talker_loss(model),
     "diagnose": objective.talker_diagnostics(model),
     "multipliers": _multipliers(cfg, optimizer),
@@ -44,7 +44,7 @@ def _multipliers(cfg, optimizer):
   shapes, base_shapes = (
     # No key is made: the devices may not be here.
     jax.eval_shape(
-      lambda init=objective.init_params(Talker(cfg)): init(jax.random.key(0))
+      lambda init=init_params(Talker(cfg)): init(jax.random.key(0))
     )
     for cfg in (cfg, base)
   )
@@ -57,24 +57,15 @@ def batch_shapes(cfg, rows, frames):
   def array(*shape, dtype=jnp.float32):
     return jax.ShapeDtypeStruct(shape, dtype)
 
-  clip, truth = (rows, frames), jnp.bool_
+  def shaped(signals):
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), signals
+    )
+
+  clip = rows, frames
   return {
     "latents_BThwC": array(*clip, *cfg.latent_shape),
     "sink_BShwC": array(rows, cfg.sinks, *cfg.latent_shape),
-    "audio_BTF": array(*clip, cfg.audio.features),
-    "audio_given_BT": array(*clip, dtype=truth),
-    "controls": {
-      control.name: {
-        "value_BTK": array(*clip, columns(control)),
-        "given_BT": array(*clip, dtype=truth),
-      }
-      for control in cfg.controls
-    },
-    "sink_controls": {
-      control.name: {
-        "value_BK": array(rows, columns(control)),
-        "given_B": array(rows, dtype=truth),
-      }
-      for control in cfg.controls
-    },
+    "signals": shaped(Signals.blank(cfg, clip)),
+    "portrait": shaped(Signals.blank(cfg, (rows,), hears=False)),
   }

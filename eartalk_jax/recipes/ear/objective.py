@@ -10,67 +10,12 @@ import jax
 import jax.numpy as jnp
 
 from eartalk_jax import heads
-from eartalk_jax.controls.requests import columns
 from eartalk_jax.denoising.guidance import NO_GUIDANCE
 from eartalk_jax.layers.patches import to_tokens
-from eartalk_jax.models.talker import Talker, opening
+from eartalk_jax.models.talker import opening
 
 # The training log samples in few steps: it asks for motion, not for beauty.
 _QUICK_STEPS = 4
-
-
-def init_params(model):
-  """Returns key -> parameters. Shapes come from the model's config alone."""
-  cfg = model.cfg
-  model = Talker(cfg)  # no parameter depends on its placement
-  one = jnp.ones((1, 1))
-  signals = {
-    "audio": jnp.zeros((1, 1, cfg.audio.features)),
-    "audio_given": one > 0,
-    "controls": {
-      control.name: {
-        "value": jnp.zeros((1, 1, columns(control))),
-        "given": one > 0,
-      }
-      for control in cfg.controls
-    },
-  }
-  tokens_BTNc = jnp.zeros((1, 1, cfg.tokens, cfg.token_width))
-
-  def init(key):
-    portrait = jax.tree.map(lambda x: x[:, 0], signals)
-    sink_BSNc, first_B = tokens_BTNc, jnp.zeros(1, jnp.int32)
-    variables = model.init(
-      key, tokens_BTNc, one, sink_BSNc, portrait, signals, first_B
-    )
-    return variables["params"]
-
-  return init
-
-
-def signals_of(batch):
-  """The conditions in a loader's batch, as the model takes them."""
-  return {
-    "audio": batch["audio_BTF"],
-    "audio_given": batch["audio_given_BT"],
-    "controls": {
-      name: {"value": control["value_BTK"], "given": control["given_BT"]}
-      for name, control in batch["controls"].items()
-    },
-  }
-
-
-def portrait_signals(batch):
-  """What the batch knows of its portraits: controls, never the audio."""
-  audio_BF = batch["audio_BTF"][:, 0]
-  return {
-    "audio": jnp.zeros_like(audio_BF),
-    "audio_given": jnp.zeros(audio_BF.shape[:1], bool),
-    "controls": {
-      name: {"value": control["value_BK"], "given": control["given_B"]}
-      for name, control in batch["sink_controls"].items()
-    },
-  }
 
 
 def noisy_history(tokens_BTNc, before_BNc, history, key, level_BT=None):
@@ -137,8 +82,8 @@ def _hidden(model, params, batch, key, level_BT=None):
     previous_BTNc,
     level_BT,
     sink_BSNc,
-    portrait_signals(batch),
-    signals_of(batch),
+    batch["portrait"],
+    batch["signals"],
     first_B,
     method="hidden",
   )
@@ -175,15 +120,9 @@ def talker_loss(model):
 
 def _with_shuffled(batch, name):
   """The batch with one signal, and where it is given, of the neighbour row."""
-
-  def rolled(signal):
-    return jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), signal)
-
-  if name == "audio":
-    audio = {key: batch[key] for key in ("audio_BTF", "audio_given_BT")}
-    return {**batch, **rolled(audio)}
-  controls = batch["controls"]
-  return {**batch, "controls": {**controls, name: rolled(controls[name])}}
+  signals = batch["signals"]
+  rolled = jax.tree.map(lambda x: jnp.roll(x, 1, axis=0), signals[name])
+  return {**batch, "signals": signals.put(name, rolled)}
 
 
 def _sampled_motion(model, params, batch, key):

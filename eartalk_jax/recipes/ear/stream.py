@@ -75,7 +75,7 @@ def init(model, weights, sink_BShwC, key_B, portrait):
     sink_BShwC: normalised latents of the portraits, `cfg.sinks` of each person,
       the one to start from first.
     key_B: one random key for each stream.
-    portrait: what is known of the portraits, as `Conditions` takes it, [B ...].
+    portrait: what is known of the portraits, Signals [B].
   """
   cfg = model.cfg
   before_BNc, sink_BSNc = opening(cfg, to_tokens(sink_BShwC, cfg.patch))
@@ -150,7 +150,7 @@ def step(model, weights, state, signals, guidance=NO_GUIDANCE):
 
   Args:
     model, weights, state: see `init`.
-    signals: the frame's conditions as `Conditions` takes them, [B ...].
+    signals: Signals [B] of the frame.
     guidance: Guidance on some of them.
 
   Returns:
