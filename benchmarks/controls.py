@@ -18,7 +18,6 @@ from data_pipelines.shards import open_dataset
 from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.evaluation.rollouts import known_controls
 from eartalk_jax.generate import load_generator
-from eartalk_jax.speech.mel import SILENCE
 from launch import cli
 
 _AT, _FRAMES, _PEOPLE = 25, 50, 8
@@ -30,11 +29,11 @@ def _changed(spec, value_BTK):
   return 1 - value_BTK if spec.name == "blink" else -value_BTK
 
 
-def _video(generator, mel_BTAF, controls, portraits_BYX3, given=None, seed=0):
+def _video(generator, heard_BTAF, controls, portraits_BYX3, given=None, seed=0):
   rows = len(portraits_BYX3)
   chunks = generator.generate(
     portraits_BYX3,
-    mel_BTAF,
+    heard_BTAF,
     controls,
     given,
     seeds=range(seed * rows, (seed + 1) * rows),
@@ -60,22 +59,24 @@ def main(argv=None):
   generator = load_generator(args.checkpoint)
   held_out = open_dataset(args.data, "frames")
   tracks = list(held_out.manifest["track_sizes"])
-  clips = load_clips(held_out.source, tracks, _PEOPLE, _FRAMES, seed=0)
+  clips = load_clips(
+    held_out.source, generator.speech, tracks, _PEOPLE, _FRAMES, seed=0
+  )
   portraits_BYX3 = np.stack([clip.portrait_YX3 for clip in clips])
-  mel_BTAF = np.stack([clip.mel_TAF for clip in clips])
+  heard_BTAF = np.stack([clip.features_TAF for clip in clips])
   tracks = [known_controls(generator, clip) for clip in clips]
   controls = {name: np.stack([t[name] for t in tracks]) for name in tracks[0]}
 
-  def video(mel_BTAF=mel_BTAF, controls=controls, **changes):
-    return _video(generator, mel_BTAF, controls, portraits_BYX3, **changes)
+  def video(heard_BTAF=heard_BTAF, controls=controls, **changes):
+    return _video(generator, heard_BTAF, controls, portraits_BYX3, **changes)
 
   plain = video()
   videos = {"another seed": video(seed=1)}
-  silence = np.full_like(mel_BTAF, SILENCE)
+  silence = np.broadcast_to(generator.speech.silence_AF, heard_BTAF.shape)
   # The audio of frame t reaches frames from t minus the look-ahead on.
   ahead = generator.config.audio.ahead
   silent_BTAF = np.concatenate(
-    [mel_BTAF[:, : _AT + ahead], silence[:, _AT + ahead :]], axis=1
+    [heard_BTAF[:, : _AT + ahead], silence[:, _AT + ahead :]], axis=1
   )
   videos["audio: silence"] = video(silent_BTAF)
   for spec in generator.config.controls:

@@ -33,12 +33,12 @@ from benchmarks.timing import seconds
 from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.generate import load_generator
-from eartalk_jax.speech.mel import AudioFeatures
+from eartalk_jax.spans import FRAME_SAMPLES, SAMPLE_RATE
 from eartalk_jax.streaming import Streams
 from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
 
-_FRAME = AudioFeatures().frame_samples
+_FRAME = FRAME_SAMPLES
 _OLD = 10_000
 _TIMED = 100
 _OPENINGS = 20
@@ -61,7 +61,7 @@ class Talk:
     portrait_YX3 = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
     self.speech_S = rng.normal(0, 0.1, _FRAME).astype(np.float32)
     self.stream = streams.open(portrait_YX3, seed=seed)
-    ahead = round(streams.look_ahead_seconds * AudioFeatures.sample_rate)
+    ahead = round(streams.look_ahead_seconds * SAMPLE_RATE)
     self.stream.push(np.resize(self.speech_S, ahead))
 
   def frame(self):

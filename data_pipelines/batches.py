@@ -6,18 +6,21 @@ a process makes the rows that its devices need, so neither the number of
 processes nor threads changes what is learned from. The position is the step:
 an integer.
 
-Dimension key: B batch, T frames, S sink frames, K width of a control, F audio
-features, h, w, C latent grid and channels, A mel steps in a frame.
+Dimension key: B batch, T latents, S sink frames, K numbers of a control, F
+audio features, h, w, C latent grid and channels, A vectors in a frame.
 """
 
 import functools
 
 import grain
+import numpy as np
 
 from data_pipelines.rows import Rows
 from data_pipelines.windows import Cut
 from eartalk_jax.config import nearest, to_dict
 from eartalk_jax.errors import UserError
+from eartalk_jax.spans import first_made, latents_of
+from eartalk_jax.speech.contexts import Reach
 
 # Raise it when the same seed begins to give other samples.
 _VERSION = 3
@@ -61,7 +64,7 @@ class TalkerBatches:
     for control in model.controls:
       _check_control(dataset, control)
     _check_audio(dataset, model.audio)
-    clips = _long_clips(dataset, data.frames)
+    clips = _long_clips(dataset, data.frames, model.stride)
     self.skipped = len(dataset.source) - len(clips)
     self.fingerprint = {
       "version": _VERSION,
@@ -80,7 +83,7 @@ class TalkerBatches:
       .seed(seed)
       .shuffle()
       .repeat()
-      .random_map(Cut(data.frames, model.controls, model.audio, model.sinks))
+      .random_map(_cut(dataset, data, model))
     )
 
   def iterate(self, start_step):
@@ -99,7 +102,7 @@ class TalkerBatches:
     yield from batches[start_step:].to_iter_dataset(options)
 
   def sample_ids(self, step):
-    """Names of this process's samples at a step: (clip id, first frame)."""
+    """Names of this process's samples at a step: (clip id, first latent)."""
     first = step * self._batch
     return [self._samples[first + row][0] for row in self._rows]
 
@@ -107,6 +110,13 @@ class TalkerBatches:
     """Names of all samples at a step, whichever process makes them."""
     first = step * self._batch
     return [self._samples[first + row][0] for row in range(self._batch)]
+
+
+def _cut(dataset, data, model):
+  audio, silence = model.audio, dataset.manifest["speech"]["silence"]
+  silence_AF = np.asarray(silence, np.float32)
+  reach = Reach(audio.past, audio.ahead, model.stride, silence_AF)
+  return Cut(data.frames, model.controls, audio, model.sinks, reach)
 
 
 class _Clips:
@@ -129,17 +139,18 @@ def _reader(dataset):
   return functools.cache(read) if size <= _HELD_BYTES else read
 
 
-def _long_clips(dataset, frames):
+def _long_clips(dataset, latents, stride):
   manifest = dataset.manifest
   lengths = [n for shard in manifest["shards"] for n in shard["lengths"]]
   dropped = set(manifest["dropped"])
   lengths = [n for i, n in enumerate(lengths) if i not in dropped]
-  clips = [i for i, length in enumerate(lengths) if length >= frames]
+  lengths = [latents_of(n, stride) - first_made(stride) for n in lengths]
+  clips = [i for i, length in enumerate(lengths) if length >= latents]
   if not clips:
     raise UserError(
-      f"config: data.frames is {frames}, but the longest of {len(lengths)} "
-      f"clips in {dataset.directory} has {max(lengths, default=0)} frames; "
-      "set it lower or prepare longer clips"
+      f"config: data.frames is {latents}, but the longest of {len(lengths)} "
+      f"clips in {dataset.directory} has {max(lengths, default=0)} latent "
+      "frames; set it lower or prepare longer clips"
     )
   return clips
 
@@ -163,9 +174,11 @@ def _check_control(dataset, control):
 
 
 def _check_audio(dataset, audio):
-  bins = dataset.manifest["mel_bins"]
-  if audio.bins != bins:
-    raise UserError(
-      f"config: model.audio.bins is {audio.bins}, but {dataset.directory} "
-      f"has {bins} mel bins; set it to {bins}"
-    )
+  steps, bins = dataset.manifest["speech"]["shape"]
+  for name, wanted in (("steps", steps), ("bins", bins)):
+    if getattr(audio, name) != wanted:
+      raise UserError(
+        f"config: model.audio.{name} is {getattr(audio, name)}, but "
+        f"{dataset.directory} has speech of {steps} vectors of {bins} numbers "
+        f"a frame; set it to {wanted}"
+      )

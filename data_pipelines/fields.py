@@ -3,20 +3,16 @@
 import numpy as np
 import tensorflow_datasets as tfds
 
-from eartalk_jax.speech.mel import AudioFeatures
-
 
 def frames_features(settings):
   """Flat dict of name -> tfds feature, for `ingest.Settings`."""
   pictures = (None, settings.size, settings.size, 3)
-  mel = (None, AudioFeatures().steps, settings.mel_bins)
   fields = {
     "clip_id": tfds.features.Text(),
     "source": tfds.features.Text(),
     "start_frame": tfds.features.Scalar(np.int64),
     "frames": _array(pictures, np.uint8),
     "audio": _array((None,), np.int16),
-    "mel": _array(mel, np.float32),
   }
   for name, size in settings.track_sizes.items():
     fields[f"tracks/{name}"] = _array((None, size), np.float32)

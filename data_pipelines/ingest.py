@@ -1,4 +1,4 @@
-"""One media file to clips of cropped pictures, sound, features and truth.
+"""One media file to clips of cropped pictures, sound and truth.
 
 Two passes over the video, so that no pass holds more than a few pictures of
 the source: the first looks for scene cuts and faces, the second crops.
@@ -15,7 +15,7 @@ from data_pipelines.faces import load_detector
 from data_pipelines.names import printable, what_is_wrong
 from data_pipelines.rejects import Reject
 from data_pipelines.truth import read_truth
-from eartalk_jax.speech.mel import AudioFeatures, log_mel
+from eartalk_jax import spans
 
 # A face is looked for in every so many pictures: about twice a second.
 _SAMPLE_EVERY = 12
@@ -30,7 +30,6 @@ class Settings:
 
   Attributes:
     size: pixels per side of the crops.
-    mel_bins: mel features per step.
     faces: see `faces.load_detector`.
     longest: seconds above which a shot is cut into equal parts.
     track_sizes: truth track -> numbers per frame, over all files.
@@ -38,7 +37,6 @@ class Settings:
   """
 
   size: int
-  mel_bins: int
   faces: str
   longest: float
   track_sizes: dict
@@ -47,10 +45,9 @@ class Settings:
   @property
   def record_bytes(self):
     """Bytes of the longest record that may come."""
-    mel = AudioFeatures().steps * self.mel_bins
-    numbers = mel + sum(self.track_sizes.values())
-    frame = 3 * self.size**2 + 2 * media.FRAME_SAMPLES + 4 * numbers
-    return round(self.longest * media.FPS) * frame
+    numbers = sum(self.track_sizes.values())
+    frame = 3 * self.size**2 + 2 * spans.FRAME_SAMPLES + 4 * numbers
+    return round(self.longest * spans.FPS) * frame
 
 
 @dataclasses.dataclass
@@ -141,7 +138,7 @@ def _cut(path, name, sound, scan, truth, settings):
   """The second pass: one record after the other."""
   clock = media.Clock()
   frames = media.frames_at_25(path, sound, clock)
-  longest = round(settings.longest * media.FPS)
+  longest = round(settings.longest * spans.FPS)
   cuts = scenes.find_cuts(scan.thumbs_TYX3)
   for first, count in scenes.split(cuts, scan.frames, longest):
     part = itertools.islice(frames, count)
@@ -165,7 +162,7 @@ def _cut(path, name, sound, scan, truth, settings):
       "start_frame": first,
     }
     numbers = crop.scores | {
-      "seconds": count / media.FPS,
+      "seconds": count / spans.FPS,
       "zoom": crop.side / settings.size,
       "loudness": scores.loudness(audio_S),
       "sharpness": scores.sharpness(record["frames"]),
@@ -180,16 +177,11 @@ def _choose_crop(scan, first, count, settings):
   if settings.faces == "whole":
     return crops.whole_picture(scan.size)
   samples = [scan.boxes[k] for k in scan.boxes if first <= k < first + count]
-  return crops.steady_crop(samples, _SAMPLE_EVERY / media.FPS)
+  return crops.steady_crop(samples, _SAMPLE_EVERY / spans.FPS)
 
 
 def _record(frames_TYX3, audio_S, truth, times, settings):
-  spec = AudioFeatures(bins=settings.mel_bins)
-  record = {
-    "frames": frames_TYX3,
-    "audio": audio_S,
-    "mel": log_mel(audio_S, spec),
-  }
+  record = {"frames": frames_TYX3, "audio": audio_S}
   for track, size in settings.track_sizes.items():
     has = track in truth.tracks
     zeros = np.zeros((len(times), size), np.float32)

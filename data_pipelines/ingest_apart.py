@@ -8,16 +8,12 @@ import itertools
 import os
 import traceback
 
-import numpy as np
-
 from data_pipelines.faces import try_detector
 from data_pipelines.ingest import ingest_file
 from data_pipelines.isolation import Crash, Isolated, Limits
-from data_pipelines.media import FRAME_SAMPLES
 from data_pipelines.names import printable
 from data_pipelines.rejects import Reject
 from eartalk_jax.errors import UserError
-from eartalk_jax.speech.mel import log_mel
 
 # Seconds without a sign of life, such as half a second of pictures or a packet
 # of sound, after which a file is given up.
@@ -66,7 +62,6 @@ def _child(faces):
 def _begin(faces):
   """Loads whatever is loaded at its first use, so that no file pays for it."""
   try_detector(faces)
-  log_mel(np.zeros(FRAME_SAMPLES, np.int16))
 
 
 def _ingest(path, name, settings):

@@ -16,10 +16,8 @@ from data_pipelines.mono import MonoSound
 from data_pipelines.opening import MOST_PIXELS, opened, track
 from data_pipelines.rejects import Reject
 from data_pipelines.shown import Frame, orientation
+from eartalk_jax.spans import FPS, FRAME_SAMPLES, SAMPLE_RATE
 
-FPS = 25
-SAMPLE_RATE = 16_000
-FRAME_SAMPLES = SAMPLE_RATE // FPS
 # Of one file: its sound is held, 115 MB an hour.
 _LONGEST_H = 3
 # A container may promise this much more than it holds: rounding, padding.

@@ -30,7 +30,7 @@ from eartalk_jax.locks import alone_in
 from eartalk_jax.outputs import check_folder
 
 # Raised whenever the same input gives other shards than before.
-_CODE_VERSION = 2
+_CODE_VERSION = 3
 # Protocol buffers end at 2 GiB.
 _MOST_BYTES = 2**31 - 2**20
 

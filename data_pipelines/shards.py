@@ -27,7 +27,7 @@ from eartalk_jax import files
 from eartalk_jax.documents import fits, read_shaped
 from eartalk_jax.errors import UserError
 
-VERSION = 1
+VERSION = 2
 # TFDS keeps the name "all" for the union of splits, which this one is.
 _SPLIT = "clips"
 # Of a shard, in the manifest.
@@ -47,6 +47,7 @@ _MANIFEST = {
   "dropped": [int],
   "shards": [ENTRY],
 }
+_MAKERS = {"frames": "prepare", "tokens": "tokenize"}  # commands
 # One record per group: what random access by clip wants.
 _WRITER_OPTIONS = "group_size:1"
 
@@ -100,7 +101,8 @@ def write_shard(path, features, records):
 
   Args:
     path: see `shard_path`.
-    features: flat dict of name -> tfds feature; "mel" [T, ...] is among them.
+    features: flat dict of name -> tfds feature; "frames" or "features" [T, ...]
+      is among them.
     records: iterable of dicts with those names.
 
   Returns:
@@ -136,7 +138,7 @@ def _write_records(path, features, records):
   )
   lengths = []
   for record in records:
-    lengths.append(len(record["mel"]))
+    lengths.append(len(record["frames" if "frames" in record else "features"]))
     example = serializer.get_tf_example(features.encode_example(record))
     # Or else the order of the fields differs from process to process.
     content = example.SerializeToString(deterministic=True)
@@ -238,7 +240,8 @@ def read_manifest(directory, kind):
   if manifest["kind"] != kind or manifest["version"] != VERSION:
     raise UserError(
       f"{directory} holds {manifest['kind']} version {manifest['version']}, "
-      f"but {kind} version {VERSION} is needed; give another folder"
+      f"but {kind} version {VERSION} is needed; give another folder, or make "
+      f"it anew in one: python -m launch.{_MAKERS[kind]}"
     )
   if not fits(manifest, _MANIFEST):
     raise UserError(f"{path} is damaged; {remedy}")

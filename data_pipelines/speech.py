@@ -11,10 +11,8 @@ from data_pipelines.isolation import pieces_apart
 from data_pipelines.mono import MonoSound, measured
 from data_pipelines.rejects import Reject
 from eartalk_jax.errors import UserError
-from eartalk_jax.speech.mel import AudioFeatures, MelStream, frame_count
-
-_SPEC = AudioFeatures()
-
+from eartalk_jax.spans import SAMPLE_RATE, frame_count
+from eartalk_jax.speech.listening import Listener
 
 # What is to be done about a sound that cannot be used; else, another format.
 _REMEDIES = {
@@ -57,28 +55,26 @@ def count_frames(path):
   Raises:
     UserError: as `stream_samples`, or the sound is shorter than half a frame.
   """
-  samples = sum(
-    len(samples_S) for samples_S in stream_samples(path, _SPEC.sample_rate)
-  )
-  frames = frame_count(samples, _SPEC)
+  samples = sum(map(len, stream_samples(path, SAMPLE_RATE)))
+  frames = frame_count(samples)
   if not frames:
     raise UserError(
-      f"{path} has {samples / _SPEC.sample_rate:.3f} s of sound, less than "
+      f"{path} has {samples / SAMPLE_RATE:.3f} s of sound, less than "
       "one video frame; give a longer file"
     )
   return frames
 
 
-def stream_mel(path, bins):
-  """Yields log-mel features [t, A, F] as the sound is read.
+def stream_features(path, speech):
+  """Yields the features [t, A, F] of a Speech as the sound is read.
 
   Together they are `count_frames` frames. Raises as `stream_samples`.
   """
-  stream = MelStream(AudioFeatures(bins=bins))
-  for samples_S in stream_samples(path, _SPEC.sample_rate):
-    mel_TAF = stream.push(samples_S)
-    if len(mel_TAF):
-      yield mel_TAF
-  mel_TAF = stream.flush()
-  if len(mel_TAF):
-    yield mel_TAF
+  listener = Listener(speech)
+  for samples_S in stream_samples(path, SAMPLE_RATE):
+    features_tAF = listener.push(samples_S)
+    if len(features_tAF):
+      yield features_tAF
+  features_tAF = listener.finish()
+  if len(features_tAF):
+    yield features_tAF

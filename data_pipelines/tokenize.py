@@ -1,11 +1,15 @@
-"""Frame shards to token shards: the same clips, pictures turned into latents.
+"""Frame shards to token shards: pictures to latents, sound to features.
 
   OUT/job.json          what is being made; another job refuses this folder
   OUT/.done/NAME.json   one for each committed shard: its manifest entry
+  OUT/speech/           the encoder of the sound
   OUT/tokens-...        the shards; the manifest comes last
 
 A rerun skips committed shards, and a job is another one if anything it depends
-on differs: the pictures, or a single weight of the tokenizer.
+on differs: the pictures, or a single weight of tokenizer or speech encoder.
+
+Dimension key: T frames, t latents, A vectors in a frame, F numbers in a vector,
+Y X picture, h w C latent frame.
 """
 
 import pathlib
@@ -22,17 +26,21 @@ from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
 from eartalk_jax.locks import alone_in
 from eartalk_jax.outputs import check_folder
+from eartalk_jax.speech import describe as describe_speech
+from eartalk_jax.speech import features as speech_features
+from eartalk_jax.speech import save_speech
 
 # Pictures of several clips encoded together, so that few rows are padding.
 _TOGETHER = 512
 
 
-def tokenize(frames, tokenizer, out, mirror=False):
+def tokenize(frames, tokenizer, speech, out, mirror=False):
   """Writes the token dataset of a frames dataset.
 
   Args:
     frames: open frames dataset.
     tokenizer: Tokenizer.
+    speech: Speech.
     out: directory of the token dataset; made if need be.
     mirror: whether each clip is followed by itself in a mirror.
 
@@ -47,15 +55,16 @@ def tokenize(frames, tokenizer, out, mirror=False):
   out = pathlib.Path(out)
   if mirror:
     _check_mirror(frames)
-  features = _features(frames, tokenizer)
+  features = _features(frames, tokenizer, speech)
   check_folder(out, reads=[frames.directory])
   with alone_in(out):
-    return _tokenize(frames, tokenizer, out, mirror, features)
+    return _tokenize(frames, tokenizer, speech, out, mirror, features)
 
 
-def _tokenize(frames, tokenizer, out, mirror, features):
-  job = _job(frames, tokenizer, mirror)
+def _tokenize(frames, tokenizer, speech, out, mirror, features):
+  job = _job(frames, tokenizer, speech, mirror)
   _claim(out, job)
+  save_speech(out / "speech", speech)
   groups = _groups(frames)
   entries = []
   total = sum(len(clips) for clips in groups)
@@ -64,7 +73,8 @@ def _tokenize(frames, tokenizer, out, mirror, features):
       path = shards.shard_path(out, "tokens", index, len(groups))
       entry = _committed(path)
       if entry is None:
-        records = _records(frames.source, clips, tokenizer, mirror, advance)
+        encoders = tokenizer, speech
+        records = _records(frames.source, clips, encoders, mirror, advance)
         entry = shards.write_shard(path, features, records)
         files.write_json(_entry_path(path), entry)
       else:
@@ -76,7 +86,8 @@ def _tokenize(frames, tokenizer, out, mirror, features):
     {
       "categories": frames.manifest["categories"],
       "track_sizes": frames.manifest["track_sizes"],
-      "mel_bins": features["mel"].shape[-1],
+      "speech": describe_speech(speech),
+      "stride": tokenizer.stride,
       "kind": "tokens",
       "config": job,
       "tokenizer_fingerprint": tokenizer.fingerprint,
@@ -97,12 +108,13 @@ def _check_mirror(frames):
     )
 
 
-def _job(frames, tokenizer, mirror):
+def _job(frames, tokenizer, speech, mirror):
   return {
     "version": shards.VERSION,
     "mirror": mirror,
     "frames": frames.fingerprint,
     "tokenizer": tokenizer.fingerprint,
+    "speech": speech.fingerprint,
     "latent_shape": list(tokenizer.latent_shape),
   }
 
@@ -138,8 +150,8 @@ def _groups(frames):
   return [group for group in groups if len(group)]
 
 
-def _features(frames, tokenizer):
-  """Those of the frames, with latents for pictures and without samples."""
+def _features(frames, tokenizer, speech):
+  """Those of the frames, with latents for pictures and features for samples."""
   features = dict(shards.open_builder(frames.directory).info.features)
   size = features.pop("frames").shape[1]
   del features["audio"]
@@ -152,14 +164,20 @@ def _features(frames, tokenizer):
   features["latents"] = tfds.features.Tensor(
     shape=(None, *tokenizer.latent_shape), dtype=np.float16, encoding="bytes"
   )
+  features["features"] = tfds.features.Tensor(
+    shape=(None, *speech.shape), dtype=np.float32, encoding="bytes"
+  )
   return features
 
 
-def _records(source, clips, tokenizer, mirror, advance):
+def _records(source, clips, encoders, mirror, advance):
   """The token records of some clips, in order."""
   waiting = []
+  tokenizer, speech = encoders
   for index in clips:
-    waiting.append(dict(source[index]))
+    clip = dict(source[index])
+    audio_S = clip.pop("audio")
+    waiting.append(clip | {"features": speech_features(speech, audio_S)})
     if mirror:
       waiting.append(_mirrored(waiting[-1]))
     last = index == clips[-1]
@@ -186,8 +204,7 @@ def _encoded(clips, tokenizer):
   frames_TYX3 = np.concatenate([clip.pop("frames") for clip in clips])
   latents_ThwC = tokenizer.encode(frames_TYX3[None])[0].astype(np.float16)
   for clip in clips:
-    del clip["audio"]
-    length = len(clip["mel"])
+    length = len(clip["features"])
     yield clip | {"latents": latents_ThwC[:length]}
     latents_ThwC = latents_ThwC[length:]
 

@@ -1,7 +1,7 @@
 """A random window of a clip, with a sink from elsewhere and things left out.
 
-Dimension key: T frames, S sink frames, K width of a control, F audio features,
-h, w, C latent grid and channels.
+Dimension key: T latents of a window, R portraits of a clip, S sink frames, K
+numbers of a control, F audio features, h, w, C latent grid and channels.
 """
 
 import dataclasses
@@ -11,7 +11,8 @@ import grain
 import numpy as np
 
 from eartalk_jax.models.signals import Signal, Signals
-from eartalk_jax.speech.mel import frame_context
+from eartalk_jax.spans import first_made, frames_of
+from eartalk_jax.speech.contexts import Reach
 
 # Share of windows in which nothing is known of the portrait but its picture.
 _UNKNOWN_SINK = 0.05
@@ -19,70 +20,72 @@ _UNKNOWN_SINK = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Cut(grain.transforms.RandomMap):
-  """Clip record, generator -> ((clip id, first frame), sample).
+  """Clip record, generator -> ((clip id, first latent), sample).
 
   Attributes:
-    frames: length of the window.
+    latents: length of the window.
     controls: things with name and drop.
-    audio: a thing with past, ahead and drop.
+    audio: a thing with drop.
     sinks: S.
+    reach: what a latent hears.
   """
 
-  frames: int
+  latents: int
   controls: tuple
   audio: Any
-  sinks: int = 1
+  sinks: int
+  reach: Reach
 
   def random_map(self, element, rng):
     """Cuts one window; see `TalkerBatches.iterate` for what it holds."""
-    clip = element
-    length = len(clip["latents"])
-    start = int(rng.integers(length - self.frames + 1))
-    window = slice(start, start + self.frames)
-    sink = sink_frame(length, start, self.frames, rng)
-    audio_given_T = keep(self.frames, self.audio.drop, rng)
-    audio_TF = self._audio(clip["mel"], start)
+    clip, stride, count = element, self.reach.stride, self.latents
+    first = first_made(stride)
+    start = first + int(rng.integers(len(clip["latents"]) - first - count + 1))
+    window = slice(start, start + count)
+    shown = slice(
+      frames_of(start, stride).start, frames_of(start + count - 1, stride).stop
+    )
+    # Where a latent is a frame, each can be a portrait.
+    portraits_RhwC = clip.get("portraits", clip["latents"])
+    frames_R = clip.get("portrait_frames", np.arange(len(portraits_RhwC)))
+    sink = sink_portrait(frames_R, shown, rng)
+    audio_given_T = keep(count, self.audio.drop, rng)
+    audio_TF = self.reach.contexts(
+      clip["features"], range(start, start + count)
+    )
     sample = {
       "latents_BThwC": clip["latents"][window].astype(np.float32),
       "signals": Signals(
         _known(audio_TF, audio_given_T),
         {
-          control.name: self._control(clip, control, window, rng)
+          control.name: self._control(clip, control, shown, rng)
           for control in self.controls
         },
       ),
-      "portrait": self._portrait(clip, sink, rng),
+      "portrait": self._portrait(clip, frames_R[sink], rng),
     }
-    more = [
-      sink_frame(length, start, self.frames, rng) for _ in range(self.sinks - 1)
-    ]
-    sample["sink_BShwC"] = clip["latents"][[sink, *more]].astype(np.float32)
+    more = [sink_portrait(frames_R, shown, rng) for _ in range(self.sinks - 1)]
+    sample["sink_BShwC"] = portraits_RhwC[[sink, *more]].astype(np.float32)
     return (clip["clip_id"], start), sample
 
-  def _audio(self, mel_TAF, start):
-    """Context reaches out of the window, and is silent outside of the clip."""
-    first = max(start - self.audio.past, 0)
-    last = start + self.frames + self.audio.ahead
-    context_TF = frame_context(
-      mel_TAF[first:last], self.audio.past, self.audio.ahead
-    )
-    return context_TF[start - first :][: self.frames]
-
-  def _portrait(self, clip, sink, rng):
+  def _portrait(self, clip, frame, rng):
     """Its controls; often unknown, as those of a photograph are."""
     known = rng.random() >= _UNKNOWN_SINK
     controls = {}
     for control in self.controls:
       given = np.bool_(known and clip[f"has/{control.name}"])
-      value_K = clip[f"tracks/{control.name}"][sink]
+      value_K = np.tile(
+        clip[f"tracks/{control.name}"][frame], self.reach.stride
+      )
       controls[control.name] = _known(value_K, given)
     silent = _known(np.zeros(0, np.float32), np.bool_(False))
     return Signals(silent, controls)
 
-  def _control(self, clip, control, window, rng):
-    given_T = keep(self.frames, control.drop, rng)
+  def _control(self, clip, control, shown, rng):
+    given_T = keep(self.latents, control.drop, rng)
     given_T &= bool(clip[f"has/{control.name}"])
-    return _known(clip[f"tracks/{control.name}"][window], given_T)
+    track_TK = clip[f"tracks/{control.name}"][shown]
+    return _known(track_TK.reshape(self.latents, -1), given_T)
 
 
 def _known(value, given):
@@ -90,13 +93,19 @@ def _known(value, given):
   return Signal(np.where(given[..., None], value, np.float32(0)), given)
 
 
-def sink_frame(length, start, frames, rng):
-  """A random frame outside of the window; any, if the window is the clip."""
-  outside = length - frames
-  if not outside:
-    return int(rng.integers(length))
-  frame = int(rng.integers(outside))
-  return frame if frame < start else frame + frames
+def sink_portrait(frames_R, shown, rng):
+  """Number of a random portrait outside of a window; any, if none is.
+
+  Args:
+    frames_R: of which frames the portraits are.
+    shown: the window's frames, a slice.
+    rng: a generator.
+  """
+  outside = (frames_R < shown.start) | (frames_R >= shown.stop)
+  numbers = np.flatnonzero(outside)
+  if not len(numbers):
+    return int(rng.integers(len(frames_R)))
+  return int(numbers[rng.integers(len(numbers))])
 
 
 def keep(frames, drop, rng):

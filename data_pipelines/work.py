@@ -15,7 +15,6 @@ from eartalk_jax.errors import UserError
 _PLAN = {
   "config": {
     "size": int,
-    "mel_bins": int,
     "faces": str,
     "longest": float,
     "track_sizes": {str: int},

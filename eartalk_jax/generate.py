@@ -1,7 +1,7 @@
-"""From a trained run to video: portraits and log-mel features to pictures.
+"""From a trained run to video: portraits and features of speech to pictures.
 
-Dimension key: B streams, T frames (t of a chunk), A mel steps in a frame, F mel
-bins, K size of a control, Y X picture, h w C latent frame.
+Dimension key: B streams, T frames (t of a chunk), A vectors in a frame, F
+numbers in a vector, K size of a control, Y X picture, h w C latent frame.
 """
 
 import dataclasses
@@ -20,11 +20,14 @@ from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.denoising.guidance import make_guidance
 from eartalk_jax.errors import UserError
+from eartalk_jax.film import Film, check_fine, checked_features
 from eartalk_jax.models.config import TalkerConfig
-from eartalk_jax.models.signals import by_span, of_arrays
+from eartalk_jax.models.signals import Signal, by_span, of_arrays
 from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.recipes.ear import stream as streaming
-from eartalk_jax.speech.contexts import contexts
+from eartalk_jax.spans import first_made, frames_of, latents_over
+from eartalk_jax.speech import Speech, load_speech, open_speech
+from eartalk_jax.speech.contexts import Heard, Reach
 from eartalk_jax.tokenizers.patches import Tokenizer, load_tokenizer
 
 _LONGEST_CHUNK = 10_000
@@ -46,10 +49,30 @@ def load_generator(workdir):
       f"model reads {model.cfg.latent_shape}; restore the tokenizer folder "
       "that training put there"
     )
+  speech = _load_speech(workdir, run, model.cfg.audio)
   shapes = jax.eval_shape(init_params(model), jax.random.key(0))
   step, params = load_ema(workdir, shapes)
   weights = streaming.prepare(params)
-  return Generator(model, weights, tokenizer, step, run["categories"])
+  return Generator(model, weights, tokenizer, speech, step, run["categories"])
+
+
+def _load_speech(workdir, run, audio):
+  """The speech encoder of a run.
+
+  Raises:
+    UserError: there is none, or the model hears other features.
+  """
+  if "speech" in run.get("fingerprints", {}):
+    speech = load_speech(workdir / "speech")
+  else:  # an older run: all of them heard log-mel
+    speech = open_speech(f"mel:{audio.bins}")
+  if speech.shape != (audio.steps, audio.bins):
+    raise UserError(
+      f"{workdir}/speech makes features of {speech.shape} a frame, but the "
+      f"model hears {(audio.steps, audio.bins)}; restore the speech folder "
+      "that training put there"
+    )
+  return speech
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,6 +83,7 @@ class Generator:
     model: the Talker.
     weights: its parameters, from `streaming.prepare`.
     tokenizer: makes pictures of latents.
+    speech: makes features of samples.
     trained_steps: how long the model was trained.
     categories: {categorical control: [names of its classes]}.
   """
@@ -67,6 +91,7 @@ class Generator:
   model: Talker
   weights: dict
   tokenizer: Tokenizer
+  speech: Speech
   trained_steps: int
   categories: dict
 
@@ -95,9 +120,10 @@ class Generator:
     return self.tokenizer.config.size
 
   @property
-  def mel_bins(self):
-    """Mel bins that the model was trained on."""
-    return self.config.audio.bins
+  def reach(self):
+    """What a latent hears."""
+    audio, silence_AF = self.config.audio, self.speech.silence_AF
+    return Reach(audio.past, audio.ahead, self.config.stride, silence_AF)
 
   def sampling(self, **settings):
     """The same generator with other sampling of its head.
@@ -124,7 +150,7 @@ class Generator:
   def generate(
     self,
     portraits_BYX3,
-    mel_BTAF,
+    features_BTAF,
     controls=None,
     given=None,
     portrait_controls=None,
@@ -138,7 +164,8 @@ class Generator:
       portraits_BYX3: uint8, of `size`. Or portraits_BSYX3: several pictures of
         each person, up to the model's `sinks`; the first is where the video
         starts from.
-      mel_BTAF: log-mel features, or an iterator of pieces of them along T.
+      features_BTAF: of the speech, see `eartalk_jax.speech`; or an iterator of
+        pieces of them along T.
       controls: {name: value_BTK}; a category is its index, K = 1. A control
         that is not named is not given. Or a function (start, stop) -> (values,
         given), both as here, of the frames start <= t < stop: a video's
@@ -162,30 +189,60 @@ class Generator:
     """
     chunk = integer(chunk, "chunk", 1, _LONGEST_CHUNK)
     latents_BShwC = self.encode_portraits(portraits_BYX3)
-    rows, audio = len(latents_BShwC), self.config.audio
+    rows, stride = len(latents_BShwC), self.config.stride
     guidance = make_guidance(self.config, guidance or {}, rows)
     state = self._open(latents_BShwC, seeds, portrait_controls or {})
     if not callable(controls):
       controls = by_span(controls or {}, given or {})
-    shape_BAF, start = (rows, audio.steps, audio.bins), 0
-    for context_BtF in contexts(
-      mel_BTAF, shape_BAF, audio.past, audio.ahead, chunk
-    ):
-      lead = context_BtF.shape[:2]
-      asked = controls(start, start + lead[1])
-      signals = of_arrays(self.config, lead, *asked, context_BtF)
-      signals = jax.tree.map(lambda x: _time_major(x, max(chunk, 2)), signals)
+    film = Film(self.tokenizer, _first_pictures(portraits_BYX3))
+    steps = max(chunk // stride, 1)
+    for context_BtF, latent in self._heard(features_BTAF, rows, steps, film):
+      count = context_BtF.shape[1]
+      start = frames_of(latent, stride).start
+      stop = min(start + count * stride, film.frames)
+      asked = of_arrays(
+        self.config, (rows, stop - start), *controls(start, stop)
+      )
+      signals = asked.by_latent(stride, count).replace(
+        audio=Signal(context_BtF, np.ones((rows, count), bool))
+      )
+      signals = jax.tree.map(lambda x: _time_major(x, max(steps, 2)), signals)
       state, frames_TBYX3, fine_TB = self._chunk(
         self.weights,
         self.tokenizer.params,
         state,
         signals,
-        lead[1],
+        count,
         guidance,
       )
-      _check_fine(np.asarray(fine_TB)[: lead[1]], start)
-      yield np.moveaxis(np.asarray(frames_TBYX3)[: lead[1]], 0, 1)
-      start += lead[1]
+      check_fine(np.asarray(fine_TB)[:count], start, stride)
+      made_TBYX3 = np.asarray(frames_TBYX3)[: count * stride]
+      frames_BtYX3 = film.take(np.moveaxis(made_TBYX3, 0, 1))
+      if frames_BtYX3.shape[1]:
+        yield frames_BtYX3
+
+  def _heard(self, features_BTAF, rows, steps, film):
+    """Yields (what latents hear [B t F'], the first one's number), t <= steps.
+
+    Tells the Film how many frames are known.
+    """
+    audio, stride = self.config.audio, self.config.stride
+    whole = hasattr(features_BTAF, "shape")
+    heard = Heard(self.reach, (rows,))
+    for piece in [features_BTAF] if whole else features_BTAF:
+      piece = checked_features(piece, (rows, audio.steps, audio.bins))
+      heard.push(piece)
+      film.frames += piece.shape[1]
+      while heard.ready >= steps:
+        yield heard.at(0, steps), heard.latent
+        heard.advance(steps)
+    if film.frames:
+      latents = latents_over(film.frames, stride) - first_made(stride)
+      heard.finish(max(latents, 1) + self.tokenizer.delay)
+    while heard.ready:
+      count = min(heard.ready, steps)
+      yield heard.at(0, count), heard.latent
+      heard.advance(count)
 
   def _open(self, latents_BShwC, seeds, known):
     rows = len(latents_BShwC)
@@ -199,7 +256,9 @@ class Generator:
       self.weights,
       jnp.asarray(latents_BShwC),
       jax.vmap(jax.random.key)(seeds_B),
-      of_arrays(self.config, (rows,), values, given),
+      of_arrays(self.config, (rows,), values, given).of_all_frames(
+        self.config.stride
+      ),
     )
     return stream, self.tokenizer.init_decode(rows)
 
@@ -263,15 +322,10 @@ class Generator:
     return chunk
 
 
-def _check_fine(fine_TB, start):
-  """Raises UserError for frames that are no pictures."""
-  if not fine_TB.all():
-    frame, row = np.argwhere(~fine_TB)[0]
-    raise UserError(
-      f"frame {start + frame} of video {row} is no picture (its numbers are "
-      "not finite): bring guidance, temperature and controls nearer to what is "
-      "usual, or sample another checkpoint"
-    )
+def _first_pictures(portraits):
+  """The first portrait of each person, [B Y X 3]."""
+  portraits = np.asarray(portraits)
+  return portraits[:, 0] if portraits.ndim == 5 else portraits
 
 
 def _time_major(x_BT, chunk):

@@ -15,13 +15,14 @@ from PIL import Image
 
 from eartalk_jax import files
 from eartalk_jax.errors import UserError
+from eartalk_jax.spans import FPS
 
 # Smaller pictures are enlarged by a whole factor to at least this many pixels.
 WATCHABLE = 256
 
 
 @contextlib.contextmanager
-def writing_video(path, size_YX, fps=25, sample_rate=None):
+def writing_video(path, size_YX, fps=FPS, sample_rate=None):
   """A context in which frames and samples become one mp4 file.
 
   The file is complete when the context ends; if it ends by an exception there

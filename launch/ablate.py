@@ -147,9 +147,11 @@ def run_cells(cells, args):
 
 def frame_ms(generator, clip):
   """Milliseconds of a frame of one stream, decoding included; the median."""
-  mel_TAF = clip.mel_TAF[:1].repeat(_TIMED_FRAMES, axis=0)
+  features_TAF = clip.features_TAF[:1].repeat(_TIMED_FRAMES, axis=0)
   took, began = [], None
-  for _ in generator.generate(clip.portrait_YX3[None], mel_TAF[None], chunk=1):
+  for _ in generator.generate(
+    clip.portrait_YX3[None], features_TAF[None], chunk=1
+  ):
     if began is not None:
       took.append(time.perf_counter() - began)
     began = time.perf_counter()
@@ -211,7 +213,6 @@ def main(argv=None):
 def _run_and_time(args):
   """A row of figures, or of what failed, for each cell."""
   held_out = open_dataset(args.demo / "frames" / "held_out", "frames")
-  clip = load_clips(held_out.source, [], 2, 100, 0)[0]
   _probe(args)
   cells = [
     Cell(variant, seed, args.out / f"{variant}-{seed}")
@@ -226,7 +227,8 @@ def _run_and_time(args):
       row |= found[cell].get("metrics", {"failed": found[cell].get("failed")})
       if "failed" not in row:
         generator = load_generator(cell.folder / "talker")
-        row["frame_ms"] = frame_ms(generator, clip)
+        clips = load_clips(held_out.source, generator.speech, [], 2, 100, 0)
+        row["frame_ms"] = frame_ms(generator, clips[0])
       rows.append(row)
       advance()
   return rows

@@ -12,8 +12,7 @@ from PIL import Image
 import configs
 from configs import demo, tokenizer_demo
 from eartalk_jax import files
-
-_FPS = 25
+from eartalk_jax.spans import FPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +89,6 @@ def _corpus(out, plan):
 def _prepare(out, part, title):
   flags = ["--input", out / "corpus" / part, "--out", out / "frames" / part]
   flags += ["--size", tokenizer_demo.get_config().model.size]
-  flags += ["--mel-bins", demo.get_config().model.audio.bins]
   made = out / "frames" / part / "manifest.json"
   return _stage(f"prepare {part}", title, made, "prepare", *flags)
 
@@ -113,6 +111,7 @@ def _train_tokenizer(out, plan):
 def _tokenize(out):
   flags = ["--input", out / "frames" / "train"]
   flags += ["--tokenizer", out / "tokenizer" / "tokenizer"]
+  flags += ["--speech", f"mel:{demo.get_config().model.audio.bins}"]
   flags += ["--out", out / "tokens" / "train", "--mirror"]
   made = out / "tokens" / "train" / "manifest.json"
   return _stage("tokenize", "frames to tokens", made, "tokenize", *flags)
@@ -212,7 +211,7 @@ def prepare_sample(out):
 
 def demo_controls(frames, emotions):
   """A head that turns from one side to the other while its mood changes."""
-  middle, turn = frames // 2, _FPS // 2
+  middle, turn = frames // 2, FPS // 2
   seconds_T = (np.arange(frames) - middle) / turn
   yaw_T = 0.5 * np.tanh(2 * seconds_T)
   poses = {str(t): [round(float(y), 3), 0.0, 0.0] for t, y in enumerate(yaw_T)}

@@ -74,7 +74,12 @@ def evaluate(args, generator, held_out, training_frames):
   check_fit(generator, held_out)
   tracks = list(held_out.manifest["track_sizes"])
   clips = load_clips(
-    held_out.source, tracks, args.clips, args.frames, args.seed
+    held_out.source,
+    generator.speech,
+    tracks,
+    args.clips,
+    args.frames,
+    args.seed,
   )
   out = pathlib.Path(args.out)
   probe = None

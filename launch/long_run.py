@@ -16,11 +16,10 @@ from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
 from eartalk_jax.locks import alone_in
 from eartalk_jax.outputs import check_folder
+from eartalk_jax.spans import FPS
 from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
 from launch.arguments import Parser, integer, number
-
-_FPS = 25
 
 _EPILOG = """example:
   python -m launch.long_run --checkpoint runs/demo/talker \\
@@ -37,13 +36,13 @@ count.
 
 def measure(generator, clips, probe, args):
   """Streams and measures: the curves of `long_run.Meter`."""
-  frames = round(args.minutes * 60 * _FPS)
+  frames = round(args.minutes * 60 * FPS)
   streams = rollouts.long_streams(generator, clips, frames, args.streams)
   if not streams:
     raise UserError(f"{args.data} has no clip with the truth of its mouth")
   orders = [spoken.order for spoken in streams]
   portraits_BYX3 = np.stack([order.portrait_YX3 for order in orders])
-  meter = long_run.Meter(portraits_BYX3, probe, round(args.bin * 60 * _FPS))
+  meter = long_run.Meter(portraits_BYX3, probe, round(args.bin * 60 * FPS))
   with counting("streams", frames * len(orders), "frames") as advance:
     for chunk_BtYX3 in rollouts.stream(generator, orders, seed=0):
       meter.push(chunk_BtYX3)
@@ -107,7 +106,6 @@ def _measure_all(args):
   for generator in generators.values():
     check_fit(generator, held_out)
   tracks = list(held_out.manifest["track_sizes"])
-  clips = load_clips(held_out.source, tracks, 40, 100, seed=0)
   dataset = open_dataset(args.probe_data, "frames")
   size = next(iter(generators.values())).size
   probe = probe_for(
@@ -116,8 +114,14 @@ def _measure_all(args):
     dataset.source,
     probe_config(dataset.manifest, size),
   )
+
+  def clips(generator):
+    return load_clips(
+      held_out.source, generator.speech, tracks, 40, 100, seed=0
+    )
+
   return {
-    path: measure(generator, clips, probe, args)
+    path: measure(generator, clips(generator), probe, args)
     for path, generator in generators.items()
   }
 

@@ -11,6 +11,7 @@ from data_pipelines.finding import find_media
 from data_pipelines.names import printable
 from data_pipelines.pool import cores
 from eartalk_jax.errors import UserError
+from eartalk_jax.spans import FPS
 from launch import cli
 from launch.arguments import Parser, integer, number
 
@@ -18,8 +19,8 @@ _EXAMPLE = """examples:
   python -m launch.prepare --input videos --out data/frames --size 128
   python -m launch.prepare --out data/frames --min-loudness -35
 
-OUT gets 25 pictures per second, cropped to the face, with 16 kHz sound, log-mel
-features and the truth of NAME.truth.json where there is one beside NAME.mp4.
+OUT gets 25 pictures per second, cropped to the face, with 16 kHz sound and the
+truth of NAME.truth.json where there is one beside NAME.mp4.
 Run the same command again after an interruption: finished shards are skipped.
 Filters never decode: without --input they are applied anew to what OUT holds
 (clips that were left out come back if the new limits let them).
@@ -39,12 +40,6 @@ def _arguments():
     type=integer(16, 1024),
     default=64,
     help="pixels a side, a multiple of 8 (default 64)",
-  )
-  add(
-    "--mel-bins",
-    type=integer(8, 128),
-    default=80,
-    help="mel features (default 80)",
   )
   add(
     "--faces",
@@ -105,7 +100,6 @@ def _make_shards(args, names):
     args.input,
     names,
     size=args.size,
-    mel_bins=args.mel_bins,
     faces=args.faces,
     longest=args.max_clip_seconds,
   )
@@ -152,7 +146,7 @@ def _finish(args):
   manifest = finishing.finish(args.out, selection)
   print(
     f"{args.out}: {manifest['clips']} clips, {manifest['frames']} frames "
-    f"({manifest['frames'] / 25 / 60:.1f} minutes)"
+    f"({manifest['frames'] / FPS / 60:.1f} minutes)"
   )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from data_pipelines.isolation import apart
 from data_pipelines.portrait import load_portrait
-from data_pipelines.speech import count_frames, stream_mel, stream_samples
+from data_pipelines.speech import count_frames, stream_features, stream_samples
 from eartalk_jax import bounds, heads
 from eartalk_jax.controls.idle import Idle, fill
 from eartalk_jax.controls.requests import Schedule, read_controls, read_portrait
@@ -16,11 +16,11 @@ from eartalk_jax.denoising.guidance import STRONGEST
 from eartalk_jax.errors import UserError
 from eartalk_jax.generate import load_generator
 from eartalk_jax.outputs import check_file
+from eartalk_jax.spans import FPS
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.video import writing_video
 from launch import arguments, cli
 
-FPS = 25
 # Of the sound track; the model itself listens at 16 kHz.
 SOUND_RATE = 48_000
 
@@ -63,7 +63,7 @@ def make_video(generator, args):
     )
   chunks = generator.generate(
     portraits_SYX3[None],
-    (mel_TAF[None] for mel_TAF in stream_mel(args.audio, generator.mel_bins)),
+    (heard[None] for heard in stream_features(args.audio, generator.speech)),
     _controls(generator, args, frames, known),
     portrait_controls=known,
     seeds=[args.seed],

@@ -4,6 +4,7 @@ import time
 
 from data_pipelines.shards import open_dataset
 from data_pipelines.tokenize import tokenize
+from eartalk_jax.speech import open_speech
 from eartalk_jax.tokenizers.patches import load_tokenizer
 from eartalk_jax.training.compilation import use_compile_cache
 from launch.arguments import Parser
@@ -22,6 +23,13 @@ def main():
   parser = Parser("tokenize", __doc__, _EPILOG)
   parser.add_argument("--input", required=True, help="frames dataset")
   parser.add_argument("--tokenizer", required=True, help="trained tokenizer")
+  parser.add_argument(
+    "--speech",
+    default="mel",
+    metavar="ENCODER",
+    help="what hears: mel (80 bins), mel:BINS or the folder of an encoder "
+    "(default mel)",
+  )
   parser.add_argument("--out", required=True, help="folder of the tokens")
   parser.add_argument(
     "--mirror",
@@ -31,9 +39,10 @@ def main():
   args = parser.parse_args()
   use_compile_cache()
   tokenizer = load_tokenizer(args.tokenizer)
+  speech = open_speech(args.speech)
   began = time.monotonic()
   frames = open_dataset(args.input, "frames")
-  manifest = tokenize(frames, tokenizer, args.out, args.mirror)
+  manifest = tokenize(frames, tokenizer, speech, args.out, args.mirror)
   seconds = time.monotonic() - began
   print(
     f"{args.out}: {manifest['clips']} clips, {manifest['frames']} pictures, "

@@ -2,7 +2,7 @@
 
 A picture is one colour, the identity, with squares on it: one as bright as the
 mouth is open, two as bright as the head is turned to their side, one for the
-emotion. The speech's first mel number is the opening.
+emotion. The speech's samples are the opening.
 """
 
 import types
@@ -12,6 +12,7 @@ import numpy as np
 from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.models.probe import ProbeConfig
 from eartalk_jax.models.signals import by_span
+from eartalk_jax.spans import FRAME_SAMPLES
 
 SIZE = 16
 MOUTH = (slice(10, 15), slice(4, 12))
@@ -55,8 +56,7 @@ def _record(rng, index, frames, has):
   emotion_TK = np.full((frames, 1), index % 3, np.float32)
   if index % 2:
     emotion_TK[frames // 2 :] = (index + 1) % 3
-  mel_TAF = rng.normal(size=(frames, 4, 2)).astype(np.float32)
-  mel_TAF[:, 0, 0] = mouth_TK[:, 0]
+  audio_S = np.repeat(32767 * mouth_TK[:, 0], FRAME_SAMPLES).astype(np.int16)
   identity_YX3 = np.zeros((SIZE, SIZE, 3), np.uint8)
   corner = 255 * np.array([index & 1, index & 2, index & 4], bool)
   identity_YX3[:] = np.clip(corner + rng.integers(-60, 60, 3), 0, 255)
@@ -64,7 +64,11 @@ def _record(rng, index, frames, has):
   pictures = [draw(identity_YX3, m[0], p[0], e[0]) for m, p, e in drawn]
   tracks = {"mouth": mouth_TK, "pose": pose_TK, "emotion": emotion_TK}
   return (
-    {"clip_id": f"clip {index}", "frames": np.stack(pictures), "mel": mel_TAF}
+    {
+      "clip_id": f"clip {index}",
+      "frames": np.stack(pictures),
+      "audio": audio_S,
+    }
     | {f"tracks/{name}": value for name, value in tracks.items()}
     | {f"has/{name}": has for name in tracks}
   )
@@ -72,8 +76,22 @@ def _record(rng, index, frames, has):
 
 def clips(count, frames=60):
   return load_clips(
-    records(count, frames), MANIFEST["track_sizes"], count, 50, 0
+    records(count, frames), Loudness(), MANIFEST["track_sizes"], count, 50, 0
   )
+
+
+class Loudness:
+  """A speech encoder: the first number is the first sample of a frame."""
+
+  shape, before, after, step = (4, 2), 0, 0, None
+  params = {}
+  silence_AF = np.zeros((4, 2), np.float32)
+
+  def apply(self, params, samples_BS):
+    samples_Bt = samples_BS[:, ::FRAME_SAMPLES]
+    features_BtAF = np.zeros((*samples_Bt.shape, *self.shape), np.float32)
+    features_BtAF[..., 0, 0] = samples_Bt
+    return features_BtAF
 
 
 class Pixels:
@@ -101,7 +119,7 @@ class FakeGenerator:
   config = types.SimpleNamespace(controls=CONTROLS)
   tokenizer = types.SimpleNamespace(encode=lambda x: x, decode=lambda x: x)
   size = SIZE
-  mel_bins = 2
+  speech = Loudness()
   categories = MANIFEST["categories"]
 
   def __init__(self, kind="oracle"):
@@ -115,7 +133,7 @@ class FakeGenerator:
   def generate(
     self,
     portraits_BYX3,
-    mel_BTAF,
+    features_BTAF,
     controls=None,
     given=None,
     portrait_controls=None,
@@ -127,7 +145,9 @@ class FakeGenerator:
     if portraits_BYX3.ndim == 5:
       portraits_BYX3 = portraits_BYX3[:, 0]
     self.calls.append((controls, given, seeds, guidance))
-    pieces = [mel_BTAF] if hasattr(mel_BTAF, "shape") else mel_BTAF
+    pieces = (
+      [features_BTAF] if hasattr(features_BTAF, "shape") else features_BTAF
+    )
     if not callable(controls):
       controls = by_span(controls or {}, given or {})
     start = 0
@@ -138,9 +158,9 @@ class FakeGenerator:
         yield self._chunk(portraits_BYX3, part_BTAF, asked, start)
         start += part_BTAF.shape[1]
 
-  def _chunk(self, portraits_BYX3, mel_BTAF, controls, start):
+  def _chunk(self, portraits_BYX3, features_BTAF, controls, start):
     rng = np.random.default_rng(start)
-    rows, frames = mel_BTAF.shape[:2]
+    rows, frames = features_BTAF.shape[:2]
     still_BTYX3 = np.repeat(portraits_BYX3[:, None], frames, 1)
     if self.kind == "frozen":
       return still_BTYX3
@@ -153,7 +173,7 @@ class FakeGenerator:
         [
           draw(
             portraits_BYX3[row],
-            rng.uniform() if deaf else mel_BTAF[row, t, 0, 0],
+            rng.uniform() if deaf else features_BTAF[row, t, 0, 0],
             pose[row, t, 0],
             emotion[row, t, 0],
           )

@@ -8,7 +8,6 @@ import tensorflow_datasets as tfds
 from data_pipelines import shards
 
 SIZE = 16
-BINS = 5
 
 
 def draw(rng, frames):
@@ -29,8 +28,7 @@ def record(number, frames=6, seed=0):
     "source": f"{number}.mp4",
     "start_frame": 0,
     "frames": draw(rng, frames),
-    "audio": np.zeros(640 * frames, np.int16),
-    "mel": rng.normal(size=(frames, 4, BINS)).astype(np.float32),
+    "audio": rng.integers(-9000, 9000, 640 * frames).astype(np.int16),
     "tracks/mouth": rng.uniform(size=(frames, 3)).astype(np.float32),
     "has/mouth": True,
   }
@@ -50,7 +48,6 @@ def write_frames(directory, lengths=((6, 7), (5,), (3, 4, 9)), dropped=()):
     "start_frame": np.int64,
     "frames": tensor(np.uint8, None, SIZE, SIZE, 3),
     "audio": tensor(np.int16, None),
-    "mel": tensor(np.float32, None, 4, BINS),
     "tracks/mouth": tensor(np.float32, None, 3),
     "has/mouth": np.bool_,
   }

@@ -102,7 +102,7 @@ def batch(cfg=TINY, rows=2, frames=11, seed=0):
     "latents_BThwC": normal(*shape_BT, *cfg.latent_shape),
     "sink_BShwC": normal(rows, cfg.sinks, *cfg.latent_shape),
     "signals": Signals(
-      Signal(normal(*shape_BT, cfg.audio.features), given(0.8)),
+      Signal(normal(*shape_BT, cfg.heard), given(0.8)),
       {
         "pose": Signal(normal(*shape_BT, 3), given(0.7)),
         "emotion": Signal(jnp.asarray(emotion, jnp.float32), given(0.7)),

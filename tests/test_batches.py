@@ -12,7 +12,7 @@ from tokens import BINS, write_tokens
 from data_pipelines import batches as batches_module
 from data_pipelines.batches import TalkerBatches
 from data_pipelines.shards import open_dataset
-from data_pipelines.windows import keep, sink_frame
+from data_pipelines.windows import keep, sink_portrait
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import AudioConfig, ControlConfig
 from eartalk_jax.speech.mel import SILENCE
@@ -220,7 +220,8 @@ def test_drops_come_at_their_rate_and_half_of_them_are_whole():
 
 def test_the_sink_is_uniform_outside_of_the_window():
   rng = np.random.default_rng(0)
-  found = [sink_frame(10, 3, 4, rng) for _ in range(6_000)]
+  frames_R, window = np.arange(10), slice(3, 7)
+  found = [sink_portrait(frames_R, window, rng) for _ in range(6_000)]
   values, counts = np.unique(found, return_counts=True)
   assert list(values) == [0, 1, 2, 7, 8, 9]
   assert counts.min() > 850
@@ -244,5 +245,7 @@ def test_what_does_not_fit_the_dataset_is_named(dataset):
     "size 5, .* 3 categories",
     [ControlConfig("emotion", "categorical", 5, 0)],
   )
-  refused(dataset, "5 mel bins", audio=dataclasses.replace(AUDIO, bins=80))
-  refused(dataset, "longest .* has 20 frames", frames=21)
+  refused(
+    dataset, "vectors of 5 numbers", audio=dataclasses.replace(AUDIO, bins=80)
+  )
+  refused(dataset, "longest .* has 20 latent frames", frames=21)

@@ -2,7 +2,14 @@ import dataclasses
 
 import numpy as np
 import pytest
-from fake_talkers import MANIFEST, FakeGenerator, Pixels, clips, records
+from fake_talkers import (
+  MANIFEST,
+  FakeGenerator,
+  Loudness,
+  Pixels,
+  clips,
+  records,
+)
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import held_out, rollouts
@@ -89,7 +96,9 @@ def test_figures_without_truth_are_none_and_nothing_breaks():
   for record in source:
     record["has/pose"] = False
   source[0]["has/mouth"] = False
-  people = held_out.load_clips(source, MANIFEST["track_sizes"], 4, 50, 0)
+  people = held_out.load_clips(
+    source, Loudness(), MANIFEST["track_sizes"], 4, 50, 0
+  )
   metrics, _, generator = figures("oracle", people)
   assert metrics["yaw"] is None
   assert metrics["clips_counted"]["yaw"] == 0
@@ -100,7 +109,9 @@ def test_figures_without_truth_are_none_and_nothing_breaks():
 
 def test_no_truth_at_all_still_gives_the_figures_of_pictures():
   source = records(4, has=False)
-  people = held_out.load_clips(source, MANIFEST["track_sizes"], 4, 50, 0)
+  people = held_out.load_clips(
+    source, Loudness(), MANIFEST["track_sizes"], 4, 50, 0
+  )
   metrics, arrays, _ = figures("frozen", people, probe=False)
   assert metrics["motion_ratio"] == 0
   assert "lip" not in metrics
@@ -118,7 +129,7 @@ def test_clips_of_different_lengths_go_together():
 def test_a_portrait_comes_from_outside_if_there_is_an_outside():
   source = records(3, 60)
   for clip, record in zip(
-    held_out.load_clips(source, {}, 3, 50, 0), source, strict=True
+    held_out.load_clips(source, Loudness(), {}, 3, 50, 0), source, strict=True
   ):
     outside = [(clip.portrait_YX3 == f).all() for f in record["frames"][50:]]
     assert any(outside)
@@ -126,7 +137,7 @@ def test_a_portrait_comes_from_outside_if_there_is_an_outside():
 
 def test_one_clip_is_not_enough():
   with pytest.raises(UserError, match="two or more"):
-    held_out.load_clips(records(1), {}, 5, 50, 0)
+    held_out.load_clips(records(1), Loudness(), {}, 5, 50, 0)
 
 
 def test_a_long_stream_ends_with_the_words_it_began_with():
@@ -134,9 +145,10 @@ def test_a_long_stream_ends_with_the_words_it_began_with():
   streams = rollouts.long_streams(FakeGenerator(), people, 400, 10)
   assert len(streams) == 3
   for stream in streams:
-    mel_TAF = stream.order.mel_TAF
-    assert len(mel_TAF) == len(stream.mouth_TK) == 400
-    np.testing.assert_array_equal(mel_TAF[:40], mel_TAF[360:])
-    np.testing.assert_array_equal(mel_TAF[:, 0, 0], stream.mouth_TK[:, 0])
+    features_TAF = stream.order.features_TAF
+    assert len(features_TAF) == len(stream.mouth_TK) == 400
+    np.testing.assert_array_equal(features_TAF[:40], features_TAF[360:])
+    heard_T = features_TAF[:, 0, 0]
+    np.testing.assert_allclose(heard_T, stream.mouth_TK[:, 0], atol=1e-4)
     pose_TK = stream.order.controls["pose"]
     np.testing.assert_array_equal(pose_TK[:40], pose_TK[360:])

@@ -27,6 +27,7 @@ from eartalk_jax.export.exporting import export_folder
 from eartalk_jax.export.importing import import_folder
 from eartalk_jax.export.verification import compare_config, verify
 from eartalk_jax.generate import load_generator
+from eartalk_jax.speech import features
 from launch import checkpoint, export_torch, verify_export
 
 SPEECH = np.random.default_rng(0).normal(0, 0.1, 640 * 12).astype(np.float32)
@@ -91,11 +92,9 @@ np.save("frames.npy", np.stack(frames))
   controls = {"pose": pose_TK[None], "emotion": np.full((1, 12, 1), 2.0)}
   frame_T = np.arange(12)
   given = {"pose": frame_T[None] >= 3, "emotion": frame_T[None] < 5}
-  from eartalk_jax.speech.mel import AudioFeatures, log_mel
-
-  mel = log_mel(SPEECH, AudioFeatures(bins=generator.mel_bins))
+  heard = features(generator.speech, SPEECH)
   chunks = generator.generate(
-    PORTRAIT[None], mel[None], controls, given, seeds=[9]
+    PORTRAIT[None], heard[None], controls, given, seeds=[9]
   )
   expected = np.concatenate([chunk[0] for chunk in chunks])
   frames = np.load(tmp_path / "frames.npy")

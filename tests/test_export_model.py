@@ -22,7 +22,8 @@ from eartalk_jax.layers.patches import to_tokens
 from eartalk_jax.models.signals import Signal
 from eartalk_jax.recipes.ear import objective
 from eartalk_jax.recipes.ear import stream as streaming
-from eartalk_jax.speech.mel import AudioFeatures, frame_context, log_mel
+from eartalk_jax.speech import features, open_speech
+from eartalk_jax.speech.contexts import Reach
 from eartalk_jax.trees import path_name
 
 
@@ -80,8 +81,9 @@ def test_an_ear_hears_what_jax_hears_however_speech_is_cut(pairs, piece):
     ear.push(samples[start : start + piece])
   ear.finish()
   heard = np.stack([ear.take().numpy() for _ in range(ear.ready)])
-  mel = log_mel(samples, AudioFeatures(bins=cfg.audio.bins))
-  expected = frame_context(mel, cfg.audio.past, cfg.audio.ahead)
+  speech = open_speech(f"mel:{cfg.audio.bins}")
+  reach = Reach(cfg.audio.past, cfg.audio.ahead, 1, speech.silence_AF)
+  expected = reach.contexts(features(speech, samples), range(len(heard)))
   np.testing.assert_allclose(heard, expected, atol=1e-6)
 
 

@@ -14,8 +14,7 @@ from eartalk_jax.config import to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.signals import by_span
 from eartalk_jax.recipes.ear import stream as streaming
-from eartalk_jax.speech.contexts import contexts
-from eartalk_jax.speech.mel import frame_context
+from eartalk_jax.speech import open_speech
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
 from eartalk_jax.tokenizers.patches import Tokenizer
 
@@ -39,7 +38,7 @@ def generator():
   tokenizer = Tokenizer(config, decoder, np.zeros(2, np.float32), np.float32(1))
   moods = {"emotion": ["calm", "glad", "sad", "cross"]}
   return generate.Generator(
-    model, streaming.prepare(params), tokenizer, 0, moods
+    model, streaming.prepare(params), tokenizer, open_speech("mel:5"), 0, moods
   )
 
 
@@ -48,7 +47,7 @@ def inputs():
   rng = np.random.default_rng(0)
   return {
     "portraits_BYX3": rng.integers(0, 256, (2, 32, 32, 3), dtype=np.uint8),
-    "mel_BTAF": rng.normal(size=(2, T, 4, 5)).astype(np.float32),
+    "features_BTAF": rng.normal(size=(2, T, 4, 5)).astype(np.float32),
     "controls": {"pose": rng.uniform(-1, 1, (2, T, 3)).astype(np.float32)},
   }
 
@@ -80,13 +79,14 @@ def test_chunks_of_any_length_give_the_same_bits(generator, inputs, chunk):
 
 @pytest.mark.parametrize("pieces", [[11], [1] * 11, [3, 0, 7, 1]])
 @pytest.mark.parametrize("chunk", [1, 4, 30])
-def test_contexts_of_pieces_equal_those_of_the_whole(inputs, pieces, chunk):
-  mel_BTAF = inputs["mel_BTAF"]
-  cuts = np.split(mel_BTAF, np.cumsum(pieces)[:-1], axis=1)
-  got = list(contexts(iter(cuts), (2, 4, 5), past=3, ahead=2, chunk=chunk))
-  assert all(piece.shape[1] == chunk for piece in got[:-1])
-  want = np.stack([frame_context(mel, 3, 2) for mel in mel_BTAF])
-  np.testing.assert_array_equal(np.concatenate(got, axis=1), want)
+def test_pieces_of_features_make_the_video_of_the_whole(
+  generator, inputs, pieces, chunk
+):
+  cuts = np.split(inputs["features_BTAF"], np.cumsum(pieces)[:-1], axis=1)
+  np.testing.assert_array_equal(
+    _video(generator, inputs, features_BTAF=iter(cuts), chunk=chunk),
+    _video(generator, inputs),
+  )
 
 
 def test_a_control_acts_from_its_frame_on(generator, inputs):
@@ -118,7 +118,9 @@ def test_no_new_compilation_after_the_first_chunk(generator, inputs):
   _video(generator, inputs, chunk=4)
   before = generator._chunk._cache_size()
   _video(generator, inputs, chunk=4, controls={}, seeds=[5, 6])
-  _video(generator, inputs, chunk=4, mel_BTAF=inputs["mel_BTAF"][:, :3])
+  _video(
+    generator, inputs, chunk=4, features_BTAF=inputs["features_BTAF"][:, :3]
+  )
   assert generator._chunk._cache_size() == before
 
 
@@ -213,10 +215,19 @@ NAN_POSE = np.full((2, T, 3), np.nan, np.float32)
       "pose.*NaN",
     ),
     ({"portrait_controls": {"pose": (np.zeros((1, 3)), [True] * 2)}}, "2 str"),
-    ({"mel_BTAF": np.full((2, T, 4, 5), np.inf)}, "features hold NaN or inf"),
-    ({"mel_BTAF": np.zeros((1, T, 4, 5))}, r"\(1, 11, 4, 5\); \[2, frames, 4"),
-    ({"mel_BTAF": np.zeros((2, T, 5, 4))}, r"\(2, 11, 5, 4\); \[2, frames, 4"),
-    ({"mel_BTAF": iter(["a"])}, "no array of numbers"),
+    (
+      {"features_BTAF": np.full((2, T, 4, 5), np.inf)},
+      "features hold NaN or inf",
+    ),
+    (
+      {"features_BTAF": np.zeros((1, T, 4, 5))},
+      r"\(1, 11, 4, 5\); \[2, frames, 4",
+    ),
+    (
+      {"features_BTAF": np.zeros((2, T, 5, 4))},
+      r"\(2, 11, 5, 4\); \[2, frames, 4",
+    ),
+    ({"features_BTAF": iter(["a"])}, "no array of numbers"),
     *[
       ({"seeds": [0, seed]}, "seed = .*from 0 to 4294967295")
       for seed in (-1, 2**32, 1.0, "1", None, float("nan"), True)
@@ -250,7 +261,7 @@ def test_a_frame_that_is_not_finite_is_an_error(generator, inputs):
   pose[1, 6] = 1.0
   broken = talkers.breaking(generator)
   chunks = broken.generate(
-    inputs["portraits_BYX3"], inputs["mel_BTAF"], {"pose": pose}, chunk=4
+    inputs["portraits_BYX3"], inputs["features_BTAF"], {"pose": pose}, chunk=4
   )
   assert next(chunks).shape == (2, 4, 32, 32, 3)
   with pytest.raises(UserError, match="frame 6 of video 1 is no picture"):

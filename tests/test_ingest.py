@@ -17,7 +17,6 @@ def ingest(path, **changes):
   """Records and verdicts of one file with the default filter."""
   fields = {
     "size": 32,
-    "mel_bins": 40,
     "faces": "cascade",
     "longest": 20.0,
     "track_sizes": {},
@@ -30,7 +29,7 @@ def ingest(path, **changes):
     if record is not None:
       records.append(record)
       assert len(record["audio"]) == len(record["frames"]) * 640
-      assert len(record["mel"]) == len(record["frames"]) == row["frames"]
+      assert len(record["frames"]) == row["frames"]
       verdicts.append(filters.verdict(row["scores"], LIMITS))
     else:
       verdicts.append(row["reason"])

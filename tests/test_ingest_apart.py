@@ -26,7 +26,7 @@ ALL_KEPT = {"min_zoom": 0.0}
 
 
 def settings(**changes):
-  fields = {"size": 32, "mel_bins": 40, "faces": "whole", "longest": 20.0}
+  fields = {"size": 32, "faces": "whole", "longest": 20.0}
   fields |= {"track_sizes": {}, "categories": {}}
   return Settings(**(fields | changes))
 

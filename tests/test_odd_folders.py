@@ -109,7 +109,6 @@ def test_names_of_any_bytes_are_kept_or_rejected_and_stop_nobody(
     "--size=nan",
     "--size=33",
     "--size=" + "9" * 5000,
-    "--mel-bins=0",
     "--workers=0",
     "--files-per-shard=-1",
     "--faces=os.path",

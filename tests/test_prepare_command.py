@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 def command(source, out, *more):
   line = [sys.executable, "-m", "launch.prepare", "--out", str(out)]
-  line += ["--size", "32", "--mel-bins", "40", "--files-per-shard", "2"]
+  line += ["--size", "32", "--files-per-shard", "2"]
   if source:
     line += ["--input", str(source)]
   return [*line, *more]

@@ -13,7 +13,7 @@ from eartalk_jax.errors import UserError
 
 FEATURES = {
   "clip_id": tfds.features.Text(),
-  "mel": tfds.features.Tensor(
+  "features": tfds.features.Tensor(
     shape=(None, 4, 2), dtype=np.float32, encoding="bytes"
   ),
   "frames": tfds.features.Tensor(
@@ -31,7 +31,7 @@ def records(count, seed=0, frames=5):
   return [
     {
       "clip_id": f"{seed}-{i}",
-      "mel": rng.standard_normal((frames + i, 4, 2), dtype=np.float32),
+      "features": rng.standard_normal((frames + i, 4, 2), dtype=np.float32),
       "frames": rng.integers(0, 256, (frames + i, 8, 8, 3), dtype=np.uint8),
       "tracks/mouth": rng.random((frames + i, 3), dtype=np.float32),
       "has/mouth": bool(i % 2),
@@ -59,7 +59,7 @@ def test_a_dataset_reads_back_bit_for_bit(tmp_path):
     got = source[index]
     assert set(got) == set(FEATURES)
     assert got["clip_id"] == want[index]["clip_id"]
-    for name in ("mel", "frames", "tracks/mouth", "has/mouth"):
+    for name in ("features", "frames", "tracks/mouth", "has/mouth"):
       np.testing.assert_array_equal(got[name], want[index][name])
       assert np.asarray(got[name]).dtype == np.asarray(want[index][name]).dtype
 

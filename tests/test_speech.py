@@ -8,7 +8,7 @@ import pytest
 
 from data_pipelines import speech
 from eartalk_jax.errors import UserError
-from eartalk_jax.speech.mel import AudioFeatures, log_mel
+from eartalk_jax.speech import features, open_speech
 
 
 def write_wav(path, samples_S, rate=16_000, channels=1):
@@ -30,15 +30,19 @@ def test_frames_are_25_for_every_second(tmp_path, seconds):
   path = write_wav(tmp_path / "a.wav", noise(seconds))
   frames = speech.count_frames(path)
   assert frames == round(seconds * 25)
-  assert sum(map(len, speech.stream_mel(path, 80))) == frames
+  assert (
+    sum(map(len, speech.stream_features(path, open_speech("mel")))) == frames
+  )
 
 
 def test_features_are_those_of_the_whole_sound(tmp_path):
   samples_S = noise(2.3)
   path = write_wav(tmp_path / "a.wav", samples_S)
-  mel_TAF = np.concatenate(list(speech.stream_mel(path, 40)))
-  expected_TAF = log_mel(samples_S, AudioFeatures(bins=40))
-  np.testing.assert_allclose(mel_TAF, expected_TAF, atol=2e-2)
+  features_TAF = np.concatenate(
+    list(speech.stream_features(path, open_speech("mel:40")))
+  )
+  expected_TAF = features(open_speech("mel:40"), samples_S)
+  np.testing.assert_allclose(features_TAF, expected_TAF, atol=2e-2)
 
 
 @pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (44_100, 2)])
@@ -57,15 +61,17 @@ def test_any_rate_and_layout_becomes_mono_of_the_rate_asked_for(
 
 def test_silence_is_speech_too(tmp_path):
   path = write_wav(tmp_path / "a.wav", np.zeros(16_000))
-  mel_TAF = np.concatenate(list(speech.stream_mel(path, 80)))
-  assert mel_TAF.shape == (25, 4, 80)
-  assert np.ptp(mel_TAF) < 1e-6
+  features_TAF = np.concatenate(
+    list(speech.stream_features(path, open_speech("mel")))
+  )
+  assert features_TAF.shape == (25, 4, 80)
+  assert np.ptp(features_TAF) < 1e-6
 
 
 def test_ten_minutes_take_no_more_memory_than_ten_seconds(tmp_path):
   path = write_wav(tmp_path / "a.wav", np.tile(noise(60), 10))
   tracemalloc.start()
-  frames = sum(map(len, speech.stream_mel(path, 80)))
+  frames = sum(map(len, speech.stream_features(path, open_speech("mel"))))
   _, peak = tracemalloc.get_traced_memory()
   tracemalloc.stop()
   assert frames == 15_000

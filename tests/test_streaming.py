@@ -13,7 +13,7 @@ from flax import serialization
 from test_generate import generator  # noqa: F401, a fixture
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.speech.mel import AudioFeatures, log_mel
+from eartalk_jax.speech import features
 from eartalk_jax.streaming import Streams
 from eartalk_jax.streaming.stream import MOST_WAITING
 
@@ -58,11 +58,10 @@ def test_a_stream_makes_the_frames_that_generate_makes(
   portraits,
   speech,
 ):
-  spec = AudioFeatures(bins=generator.mel_bins)
   pose_BTK = np.full((1, 27, 3), 0.5, np.float32)
   whole = generator.generate(
     portraits[:1],
-    log_mel(speech[0], spec)[None],
+    features(generator.speech, speech[0])[None],
     controls={"pose": pose_BTK},
     portrait_controls={
       "emotion": (np.array([[2.0]], np.float32), np.array([True]))
@@ -514,14 +513,18 @@ def put(*path, value):
 @pytest.mark.parametrize(
   "change",
   [
-    put("ear", value=None),
-    put("ear", "heard", value=np.zeros((9, 4, 6), np.float32)),
-    put("ear", "heard", value=np.zeros((0, 4, 5), np.float32)),
-    put("ear", "heard", value=[1, 2]),
-    put("ear", "samples", value=-1),
-    put("ear", "mel", "buffer", value=np.zeros(7, np.float32)),
-    put("ear", "mel", "frames", value=10**9),
-    put("ear", "mel", value={}),
+    put("heard", value=None),
+    put("heard", "heard", value=np.zeros((9, 4, 6), np.float32)),
+    put("heard", "heard", value=np.zeros((9, 4, 5), np.float32)),
+    put("heard", "heard", value=[1, 2]),
+    put("heard", "first", value=10**9),
+    put("heard", "latent", value=-1),
+    put("listener", "samples", value=-1),
+    put("listener", "buffer", value=np.zeros(7, np.float32)),
+    put("listener", "frames", value=10**9),
+    put("listener", value={}),
+    put("shown", value="all"),
+    put("portrait", value=np.zeros((8, 8, 3), np.uint8)),
     put("timeline", "frame", value=1.5),
     put("timeline", "later", value=[[0, "pose"]]),
     put("timeline", "later", value=[["9", "pose", [0, 0, 0]]]),

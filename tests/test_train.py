@@ -169,7 +169,7 @@ def test_what_does_not_belong_together_is_refused(root, tmp_path):
   config.data.tokens = str(shutil.copytree(root / "tokens", tmp_path / "odd"))
   path = tmp_path / "odd" / "manifest.json"
   manifest = json.loads(path.read_text())
-  for odd in ({"latent_shape": 5}, {"mel_bins": None}):
+  for odd in ({"latent_shape": 5}, {"speech": None}, {"stride": "x"}):
     path.write_text(json.dumps(manifest | odd))
     refused(config, workdir, "odd/manifest.json is damaged")
   config = tiny_config(root)

@@ -14,7 +14,6 @@ from eartalk_jax.errors import UserError
 
 SETTINGS = Settings(
   size=16,
-  mel_bins=8,
   faces="whole",
   longest=20.0,
   track_sizes={"gaze": 2},
@@ -39,7 +38,6 @@ def out(tmp_path):
       "start_frame": 0,
       "frames": np.zeros((25, 16, 16, 3), np.uint8),
       "audio": np.zeros(16_000, np.int16),
-      "mel": np.zeros((25, 4, 8), np.float32),
       "tracks/gaze": np.zeros((25, 2), np.float32),
       "has/gaze": True,
     }

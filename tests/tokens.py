@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from data_pipelines.shards import finish_dataset, shard_path, write_shard
+from eartalk_jax.speech import describe, open_speech, save_speech
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
 from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
 
@@ -26,7 +27,7 @@ def features(shape, bins):
   return {
     "clip_id": tfds.features.Text(),
     "latents": latents,
-    "mel": tensor(None, 4, bins),
+    "features": tensor(None, 4, bins),
     **{f"tracks/{name}": tensor(None, k) for name, k in SIZES.items()},
     **{f"has/{name}": np.bool_ for name in SIZES},
   }
@@ -40,12 +41,12 @@ def clip(number, length, shape, bins):
     "latents": np.broadcast_to(
       frames[:, None, None, None], (length, *shape)
     ).astype(np.float16),
-    "mel": np.broadcast_to(frames[:, None, None], (length, 4, bins)),
+    "features": np.broadcast_to(frames[:, None, None], (length, 4, bins)),
   }
   for name, k in SIZES.items():
     record[f"tracks/{name}"] = np.tile(frames[:, None] % 3, (1, k))
     record[f"has/{name}"] = name != "blink" or number % 2 == 0
-  record["mel"] = np.ascontiguousarray(record["mel"])
+  record["features"] = np.ascontiguousarray(record["features"])
   return record
 
 
@@ -55,7 +56,8 @@ def write_tokens(
   """Writes a dataset of two shards with clips of those lengths."""
   records = [clip(i, n, shape, bins) for i, n in enumerate(lengths)]
   directory.mkdir(parents=True, exist_ok=True)
-  spec = features(shape, bins)
+  spec, speech = features(shape, bins), open_speech(f"mel:{bins}")
+  save_speech(directory / "speech", speech)
   half = (len(records) + 1) // 2
   entries = [
     write_shard(shard_path(directory, "tokens", i, 2), spec, part)
@@ -68,7 +70,8 @@ def write_tokens(
     "categories": CATEGORIES,
     "track_sizes": SIZES,
     "latent_shape": list(shape),
-    "mel_bins": bins,
+    "stride": 1,
+    "speech": describe(speech),
     "tokenizer_fingerprint": tokenizer,
   }
   finish_dataset(directory, spec, manifest)

@@ -40,7 +40,7 @@ def write_truth(path, times, **tracks):
 def prepare(source, out, workers=1, limits=None, per_shard=2, **options):
   """What launch.prepare does."""
   names = find_media(source, but=out).names
-  options = {"size": 32, "mel_bins": 40, "faces": "cascade"} | options
+  options = {"size": 32, "faces": "cascade"} | options
   with preparing.claimed(out):
     settings = preparing.make_settings(source, names, longest=20.0, **options)
     jobs = preparing.make_plan(source, out, names, settings, per_shard)

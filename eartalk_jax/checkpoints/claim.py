@@ -10,6 +10,7 @@ import dataclasses
 import json
 import os
 import pathlib
+from collections.abc import Callable
 
 import jax
 
@@ -24,7 +25,6 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.files import write_json
 from eartalk_jax.locks import lock
 from eartalk_jax.outputs import make_directory
-from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
 
 
 @contextlib.contextmanager
@@ -65,12 +65,12 @@ class Claim:
   Attributes:
     config: the resolved configuration: dictionaries, lists and scalars.
     free: dotted keys that may change while a run goes on.
-    tokenizer: a copy of it goes to WORKDIR/tokenizer; None for none.
+    folders: {name: function that fills WORKDIR/name}, of what the run needs.
   """
 
   config: dict
   free: tuple[str, ...] = ()
-  tokenizer: Tokenizer | None = None
+  folders: dict[str, Callable] = dataclasses.field(default_factory=dict)
 
   def check(self, workdir):
     """Raises UserError if checkpoints of another configuration are there."""
@@ -82,10 +82,10 @@ class Claim:
       check_same_run(saved, current, steps[-1], workdir, self.free)
 
   def write(self, workdir):
-    """Writes WORKDIR/config.json and the tokenizer; on the first process."""
+    """Writes WORKDIR/config.json and the folders; on the first process."""
     if jax.process_index():
       return
     workdir = pathlib.Path(workdir)
     write_json(workdir / "config.json", self.config)
-    if self.tokenizer is not None:
-      save_tokenizer(workdir / "tokenizer", self.tokenizer)
+    for name, save in self.folders.items():
+      save(workdir / name)

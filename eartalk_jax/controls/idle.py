@@ -9,7 +9,8 @@ import functools
 
 import numpy as np
 
-_FPS = 25
+from eartalk_jax.spans import FPS
+
 # A blink in each span of 3.2 s, about 19 in a minute, 0.2 s long.
 _BLINK_SPAN = 80
 _LID = (0.4, 1.0, 1.0, 0.7, 0.3)
@@ -93,7 +94,7 @@ def _look(seed, span):
 def _sway(seed, frame):
   """Two slow waves for each axis, of periods that never meet again."""
   seconds_32, phase_32 = _waves(seed)
-  angle_32 = 2 * np.pi * (frame / _FPS / seconds_32) + phase_32
+  angle_32 = 2 * np.pi * (frame / FPS / seconds_32) + phase_32
   return np.asarray(_SWAY) * np.sin(angle_32).mean(axis=1)
 
 

@@ -1,6 +1,7 @@
 """Clips that a model was not trained on, as an evaluation uses them.
 
-Dimension key:  T frames, A mel steps, F mel bins, K numbers of a track.
+Dimension key:  T frames, A vectors in a
+frame, F numbers in a vector, K numbers of a track.
 """
 
 import dataclasses
@@ -8,6 +9,7 @@ import dataclasses
 import numpy as np
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.speech import features
 
 SHORTEST = 8
 
@@ -19,7 +21,7 @@ class Clip:
   Attributes:
     name: its id.
     frames_TYX3: the real pictures, uint8.
-    mel_TAF: its own speech.
+    features_TAF: its own speech.
     tracks: {name: truth_TK}, only those that the source has.
     portrait_YX3: a frame from a random place, outside if there is an outside.
     portrait_tracks: {name: truth_K} of the portrait.
@@ -27,7 +29,7 @@ class Clip:
 
   name: str
   frames_TYX3: np.ndarray
-  mel_TAF: np.ndarray
+  features_TAF: np.ndarray
   tracks: dict
   portrait_YX3: np.ndarray
   portrait_tracks: dict
@@ -41,23 +43,20 @@ def check_fit(generator, held_out):
     held_out: an open frames dataset.
   """
   config = held_out.manifest["config"]
-  for name, ours in (
-    ("size", generator.size),
-    ("mel_bins", generator.mel_bins),
-  ):
-    if config[name] != ours:
-      raise UserError(
-        f"{held_out.directory} was prepared with {name} {config[name]}, but "
-        f"the checkpoint needs {ours}; run python -m launch.prepare with "
-        f"--{name.replace('_', '-')} {ours}"
-      )
+  if config["size"] != generator.size:
+    raise UserError(
+      f"{held_out.directory} was prepared with size {config['size']}, but "
+      f"the checkpoint needs {generator.size}; run python -m launch.prepare "
+      f"with --size {generator.size}"
+    )
 
 
-def load_clips(source, tracks, clips, frames, seed):
+def load_clips(source, speech, tracks, clips, frames, seed):
   """Takes the first `clips` clips, and the first `frames` frames of each.
 
   Args:
     source: sequence of records of a frames dataset.
+    speech: Speech, of the generator.
     tracks: names of the tracks.
     clips: how many at most.
     frames: of each clip, at most.
@@ -73,7 +72,7 @@ def load_clips(source, tracks, clips, frames, seed):
       break
     record = source[index]
     if len(record["frames"]) >= SHORTEST:
-      taken.append(_clip(record, tracks, frames, rng))
+      taken.append(_clip(record, speech, tracks, frames, rng))
   if len(taken) < 2:
     raise UserError(
       f"{len(taken)} clips of at least {SHORTEST} frames; an evaluation needs "
@@ -82,7 +81,7 @@ def load_clips(source, tracks, clips, frames, seed):
   return taken
 
 
-def _clip(record, tracks, frames, rng):
+def _clip(record, speech, tracks, frames, rng):
   length = len(record["frames"])
   outside = length - frames
   if outside > 0:
@@ -95,7 +94,7 @@ def _clip(record, tracks, frames, rng):
   return Clip(
     name=record["clip_id"],
     frames_TYX3=record["frames"][:frames],
-    mel_TAF=record["mel"][:frames],
+    features_TAF=features(speech, record["audio"])[:frames],
     tracks={name: truth[name][:frames] for name in truth},
     portrait_YX3=record["frames"][portrait],
     portrait_tracks={name: truth[name][portrait] for name in truth},

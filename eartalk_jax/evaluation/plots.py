@@ -8,8 +8,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from eartalk_jax import files, plotting
 from eartalk_jax.plotting import OURS, QUIET, STYLE, TRUTH, WRONG
+from eartalk_jax.spans import FPS
 
-_FPS = 25
 _ZOOM = 2
 
 
@@ -58,7 +58,7 @@ def _talkative(mouth_CT, clips):
 
 
 def _trace(axis, values_T, colour, label):
-  seconds_T = np.arange(len(values_T)) / _FPS
+  seconds_T = np.arange(len(values_T)) / FPS
   axis.plot(seconds_T, values_T, color=colour, lw=1.4, label=label)
 
 

@@ -1,7 +1,7 @@
 """Generates videos for an evaluation: many clips at once, as one batch.
 
-Dimension key:  B clips, T frames (t of a chunk), A mel steps, F mel bins,
-K control numbers.
+Dimension key:  B clips, T frames (t of a chunk), A vectors in a frame, F
+numbers in a vector, K control numbers.
 """
 
 import dataclasses
@@ -9,7 +9,6 @@ import dataclasses
 import numpy as np
 
 from eartalk_jax.counting import counting
-from eartalk_jax.speech.mel import SILENCE
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,13 +17,13 @@ class Order:
 
   Attributes:
     portrait_YX3: of whom.
-    mel_TAF: what is said.
+    features_TAF: what is said.
     controls: {name: value_TK}; what is absent is not given.
     portrait_controls: {name: value_K} of the portrait itself; the same.
   """
 
   portrait_YX3: np.ndarray
-  mel_TAF: np.ndarray
+  features_TAF: np.ndarray
   controls: dict
   portrait_controls: dict
 
@@ -40,14 +39,19 @@ def stream(generator, orders, seed):
   Yields:
     frames_BtYX3 uint8.
   """
-  longest = max(len(order.mel_TAF) for order in orders)
+  longest = max(len(order.features_TAF) for order in orders)
   names = sorted({name for order in orders for name in order.controls})
   controls, given = {}, {}
   for name in names:
     controls[name], given[name] = _column(orders, name, longest)
   yield from generator.generate(
     np.stack([order.portrait_YX3 for order in orders]),
-    np.stack([_longer(o.mel_TAF, longest, SILENCE) for o in orders]),
+    np.stack(
+      [
+        _longer(o.features_TAF, longest, generator.speech.silence_AF)
+        for o in orders
+      ]
+    ),
     controls,
     given,
     _of_portraits(orders, names),
@@ -62,7 +66,7 @@ def generate(generator, orders, seed, what):
     generator, orders, seed: see `stream`.
     what: name of the work, for the progress.
   """
-  lengths = [len(order.mel_TAF) for order in orders]
+  lengths = [len(order.features_TAF) for order in orders]
   frames = []
   with counting(what, max(lengths) * len(orders), "frames") as advance:
     for chunk_BTYX3 in stream(generator, orders, seed):
@@ -98,9 +102,9 @@ def _of_portraits(orders, names):
   return known
 
 
-def _longer(mel_TAF, frames, fill):
-  missing = frames - len(mel_TAF)
-  return np.pad(mel_TAF, ((0, missing), (0, 0), (0, 0)), constant_values=fill)
+def _longer(features_TAF, frames, fill):
+  missing = frames - len(features_TAF)
+  return np.concatenate([features_TAF, np.repeat(fill[None], missing, axis=0)])
 
 
 def known_controls(generator, clip):
@@ -123,7 +127,7 @@ def own_orders(generator, clips):
   return [
     Order(
       clip.portrait_YX3,
-      clip.mel_TAF,
+      clip.features_TAF,
       known_controls(generator, clip),
       known_portrait(generator, clip),
     )
@@ -144,13 +148,13 @@ def wrong_audio_orders(generator, clips):
   """
   orders = []
   for clip, driver in wrong_audio_pairs(clips):
-    mel_TAF = driver.mel_TAF[: len(clip.mel_TAF)]
+    features_TAF = driver.features_TAF[: len(clip.features_TAF)]
     controls = {
-      name: value_TK[: len(mel_TAF)]
+      name: value_TK[: len(features_TAF)]
       for name, value_TK in known_controls(generator, clip).items()
     }
     known = known_portrait(generator, clip)
-    orders.append(Order(clip.portrait_YX3, mel_TAF, controls, known))
+    orders.append(Order(clip.portrait_YX3, features_TAF, controls, known))
   return orders
 
 
@@ -188,18 +192,18 @@ def _long_stream(generator, clips, frames):
   """The stream that starts with the portrait and the speech of clips[0]."""
   tenth = frames // 10
   middle = frames - tenth
-  enough = -(-middle // min(len(clip.mel_TAF) for clip in clips))
+  enough = -(-middle // min(len(clip.features_TAF) for clip in clips))
   spoken = [clips[i % len(clips)] for i in range(enough)]
-  mel_TAF = np.concatenate([clip.mel_TAF for clip in spoken])[:middle]
+  features_TAF = np.concatenate([clip.features_TAF for clip in spoken])[:middle]
   mouth_TK = np.concatenate([clip.tracks["mouth"] for clip in spoken])[:middle]
-  swing_T = _swing(len(clips[0].mel_TAF), middle)
+  swing_T = _swing(len(clips[0].features_TAF), middle)
   controls = {
     name: _closed(value_TK[swing_T], tenth)
     for name, value_TK in known_controls(generator, clips[0]).items()
   }
   known = known_portrait(generator, clips[0])
-  mel_TAF = _closed(mel_TAF, tenth)
-  order = Order(clips[0].portrait_YX3, mel_TAF, controls, known)
+  features_TAF = _closed(features_TAF, tenth)
+  order = Order(clips[0].portrait_YX3, features_TAF, controls, known)
   return LongStream(order, _closed(mouth_TK, tenth))
 
 

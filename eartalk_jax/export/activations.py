@@ -116,7 +116,7 @@ def _clip(cfg):
       if control.kind == "categorical":
         value = np.floor(value * control.size)
       controls[control.name] = signal(jnp.asarray(value, jnp.float32))
-    return Signals(signal(normal(*lead, cfg.audio.features)), controls)
+    return Signals(signal(normal(*lead, cfg.heard)), controls)
 
   def signal(value):
     given = rng.random(value.shape[:-1]) < 0.7

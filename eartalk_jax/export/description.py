@@ -13,8 +13,8 @@ from eartalk_jax.denoising import ddpm, flow
 from eartalk_jax.heads import masked
 from eartalk_jax.layers import basic as layers
 from eartalk_jax.models import hearing, talker
-from eartalk_jax.speech import mel as audio
-from eartalk_jax.speech.mel import AudioFeatures
+from eartalk_jax.spans import FPS, SAMPLE_RATE
+from eartalk_jax.speech import mel
 
 FORMAT_VERSION = 1
 MODEL_TYPE = "eartalking"
@@ -49,7 +49,7 @@ def describe_model(cfg, categories, tokenizer, weights, step, dtype):
     "mlp_ratio": layers.MLP_RATIO,
     "patterns": talker.PATTERNS,
     "sinusoid_top_rate": layers.TOP_RATE,
-    "fps": AudioFeatures.fps,
+    "fps": FPS,
     "noise": "threefry2x32",
     "audio": _describe_audio(cfg.audio),
     "controls": [_describe_control(c, categories) for c in cfg.controls],
@@ -73,14 +73,13 @@ def describe_tokenizer(tokenizer):
 
 
 def _describe_audio(config):
-  spec = AudioFeatures(bins=config.bins)
   return to_dict(config) | {
-    "sample_rate": spec.sample_rate,
-    "hop": spec.hop,
-    "n_fft": spec.n_fft,
-    "floor": audio.FLOOR,
-    "mean": audio.MEAN,
-    "scale": audio.SCALE,
+    "sample_rate": SAMPLE_RATE,
+    "hop": mel.HOP,
+    "n_fft": mel.N_FFT,
+    "floor": mel.FLOOR,
+    "mean": mel.MEAN,
+    "scale": mel.SCALE,
     "level_eps": hearing.LEVEL_EPSILON,
     "convolutions": hearing.CONVOLUTIONS,
     "taps": hearing.TAPS,

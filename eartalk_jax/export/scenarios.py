@@ -9,7 +9,7 @@ import dataclasses
 import numpy as np
 
 from eartalk_jax.controls.requests import columns, range_of
-from eartalk_jax.speech.mel import AudioFeatures
+from eartalk_jax.spans import FRAME_SAMPLES, SAMPLE_RATE
 
 NAMES = ("speech", "silence", "clipping", "extreme controls", "all nulls")
 _SPEECH, _SILENCE, _CLIPPING, _EXTREME, _NULLS = range(len(NAMES))
@@ -43,7 +43,7 @@ def make_inputs(cfg, size, frames, seed=0):
   controls = {c.name: _control(rng, c, frames) for c in cfg.controls}
   return Inputs(
     portraits_BYX3=_portraits(rng, rows, size),
-    samples_BS=_speech(rng, frames * AudioFeatures().frame_samples),
+    samples_BS=_speech(rng, frames * FRAME_SAMPLES),
     heard_BT=heard_BT,
     controls=controls,
     known={
@@ -66,9 +66,9 @@ def _portraits(rng, rows, size):
 
 def _speech(rng, samples):
   """Voiced syllables with pauses; nothing; what a bad microphone makes."""
-  seconds = np.arange(samples) / AudioFeatures.sample_rate
+  seconds = np.arange(samples) / SAMPLE_RATE
   pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * seconds)
-  phase = 2 * np.pi * np.cumsum(pitch) / AudioFeatures.sample_rate
+  phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
   voice = sum(np.sin(n * phase) / n for n in range(1, 30))
   loud = np.clip(np.sin(2 * np.pi * 3 * seconds), 0, 1)
   loud *= np.sin(2 * np.pi * 0.3 * seconds) > -0.5

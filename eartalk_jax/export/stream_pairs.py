@@ -13,7 +13,8 @@ from eartalk_jax.denoising.guidance import make_guidance
 from eartalk_jax.export.tensors import torch_signals, torch_tensors
 from eartalk_jax.models.signals import Signal, Signals
 from eartalk_jax.recipes.ear import stream as streaming
-from eartalk_jax.speech.mel import AudioFeatures, frame_context, log_mel
+from eartalk_jax.speech import features, open_speech
+from eartalk_jax.speech.contexts import Reach
 
 
 def compare_streams(model, params, tokenizer, exported, inputs, guidance):
@@ -52,13 +53,10 @@ def compare_streams(model, params, tokenizer, exported, inputs, guidance):
 
 
 def _features(audio, samples_BS):
-  spec = AudioFeatures(bins=audio.bins)
-  return np.stack(
-    [
-      frame_context(log_mel(samples_S, spec), audio.past, audio.ahead)
-      for samples_S in samples_BS
-    ]
-  )
+  speech = open_speech(f"mel:{audio.bins}")
+  reach = Reach(audio.past, audio.ahead, 1, speech.silence_AF)
+  heard = np.stack([features(speech, samples_S) for samples_S in samples_BS])
+  return reach.contexts(heard, range(heard.shape[1]))
 
 
 def _their_features(module, talker, samples_BS):

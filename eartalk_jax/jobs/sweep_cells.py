@@ -125,17 +125,18 @@ class CellRunner:
   def _samples(self, workdir):
     """Figures of a few clips that the model makes."""
     settings = self._sweep.settings
+    generator = load_generator(workdir)
     if self._clips is None:
       frames = open_dataset(settings.frames, "frames")
       self._clips = load_clips(
         frames.source,
+        generator.speech,
         list(frames.manifest["track_sizes"]),
         settings.clips,
         settings.clip_frames,
         seed=0,
       )
       self._probe = shared_probe(self._sweep)
-    generator = load_generator(workdir)
     videos = make_videos(
       generator,
       self._clips,

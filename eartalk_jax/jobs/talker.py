@@ -1,5 +1,7 @@
 """Training a talker: everything that must fit together, then the loop."""
 
+import functools
+
 import jax
 
 from data_pipelines.batches import TalkerBatches
@@ -9,7 +11,8 @@ from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.scaling.flops import training_flops
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.speech import load_speech, save_speech
+from eartalk_jax.tokenizers.patches import load_tokenizer, save_tokenizer
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.loop import fit
@@ -44,6 +47,7 @@ def train(config, workdir, profile=None):
   tokenizer = load_tokenizer(config.tokenizer)
   dataset = open_dataset(config.data.tokens, "tokens")
   check_tokens(config, tokenizer, dataset)
+  speech = load_speech(dataset.directory / "speech")
   preflight(config, workdir, [tokenizer.fingerprint, dataset.fingerprint])
   mesh = make_mesh(config.run.mesh)
   check_batch(config.run.batch_size, mesh, config.run.accumulate)
@@ -65,6 +69,7 @@ def train(config, workdir, profile=None):
     "fingerprints": {
       "tokenizer": tokenizer.fingerprint,
       "tokens": dataset.fingerprint,
+      "speech": speech.fingerprint,
     },
   }
   functions = talker_training.functions(
@@ -77,7 +82,14 @@ def train(config, workdir, profile=None):
     **functions,
     batches=batches,
     workdir=workdir,
-    claim=Claim(resolved, _FREE, tokenizer),
+    claim=Claim(
+      resolved,
+      _FREE,
+      {
+        "tokenizer": functools.partial(save_tokenizer, tokenizer=tokenizer),
+        "speech": functools.partial(save_speech, speech=speech),
+      },
+    ),
     fingerprint=fingerprint,
     flops_per_step=sum(flops.values()),
     profile=profile,
@@ -99,7 +111,8 @@ def check_tokens(config, tokenizer, dataset):
     case {
       "tokenizer_fingerprint": str(),
       "latent_shape": list(),
-      "mel_bins": int(),
+      "stride": int(stride),
+      "speech": {"shape": [int(), int()], "silence": list()},
     }:
       pass
     case _:
@@ -111,6 +124,11 @@ def check_tokens(config, tokenizer, dataset):
       f"{tokens} was made with another tokenizer than {config.tokenizer}; "
       "set config.tokenizer to the one it was made with, or run "
       "launch.tokenize again"
+    )
+  if stride != config.model.stride:
+    raise UserError(
+      f"config: model.stride is {config.model.stride}, but a latent in "
+      f"{tokens} is {stride} frames; set it to that"
     )
   shape = tuple(dataset.manifest["latent_shape"])
   if shape != config.model.latent_shape:

@@ -38,7 +38,8 @@ class Conditions(nn.Module):
       signal = signals.controls[control.name]
       value = signal.value
       if control.kind == "categorical":
-        value = jax.nn.one_hot(value[..., 0].astype(jnp.int32), control.size)
+        value = jax.nn.one_hot(value.astype(jnp.int32), control.size)
+        value = value.reshape(*value.shape[:-2], -1)
       hidden = Dense(cfg.width, dtype=dtype, name=f"{control.name}_in")(value)
       hidden = Dense(cfg.width, dtype=dtype, name=f"{control.name}_out")(
         nn.gelu(hidden)

@@ -35,13 +35,13 @@ class ControlConfig:
 
 @dataclasses.dataclass(frozen=True)
 class AudioConfig:
-  """The speech a frame sees: mel steps of frames -past .. +ahead around it.
+  """The speech that a latent hears: of its frames, and of those around them.
 
   Attributes:
-    past: video frames of context before the frame.
+    past: video frames of context before them.
     ahead: video frames of look-ahead; each adds 40 ms of latency.
-    steps: mel steps per video frame.
-    bins: mel bins.
+    steps: vectors that the speech encoder makes of a video frame.
+    bins: numbers in such a vector.
     tokens: audio tokens in a block.
     drop: share of training windows in which a span of it is left out.
   """
@@ -58,11 +58,6 @@ class AudioConfig:
     check_range(self, 1, 1000, "steps", "tokens")
     check_range(self, 1, 4096, "bins")
     check_range(self, 0, 1, "drop")
-
-  @property
-  def features(self):
-    """Length of one frame's feature vector."""
-    return (self.past + 1 + self.ahead) * self.steps * self.bins
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,6 +101,7 @@ class TalkerConfig:
     remat: recompute activations of each layer in the backward pass.
     unroll: layers per step of the scan over depth; the depth is fastest on a
       CPU, 1 compiles fastest.
+    stride: video frames of a latent, see `spans`.
   """
 
   latent_shape: tuple[int, int, int]
@@ -125,11 +121,12 @@ class TalkerConfig:
   dtype: Literal["float32", "bfloat16"]
   remat: bool
   unroll: int
+  stride: int = 1
 
   def __post_init__(self):
     check_range(self, 1, 10**6, "patch", "width", "heads", "window")
     check_range(self, 1, 10_000, "depth", "unroll", "sink_rank")
-    check_range(self, 1, 100, "sinks")
+    check_range(self, 1, 100, "sinks", "stride")
     if not all(1 <= size <= 65_536 for size in self.latent_shape):
       raise ValueError(f"latent_shape is {self.latent_shape}: give 1 to 65536")
     h, w, _ = self.latent_shape
@@ -165,6 +162,18 @@ class TalkerConfig:
   def token_width(self):
     """Numbers in one frame token."""
     return self.patch**2 * self.latent_shape[2]
+
+  @property
+  def heard(self):
+    """Length of the features that a latent hears."""
+    audio = self.audio
+    frames = audio.past + self.stride + audio.ahead
+    return frames * audio.steps * audio.bins
+
+  def columns(self, control):
+    """Numbers of a control for a latent; a category is its index."""
+    each = 1 if control.kind == "categorical" else control.size
+    return self.stride * each
 
   @property
   def condition_tokens(self):

@@ -60,8 +60,8 @@ class Signals:
       return Signal(np.zeros((*lead, size), np.float32), np.zeros(lead, bool))
 
     return cls(
-      signal(config.audio.features if hears else 0),
-      {spec.name: signal(columns(spec)) for spec in config.controls},
+      signal(config.heard if hears else 0),
+      {spec.name: signal(config.columns(spec)) for spec in config.controls},
     )
 
   def __getitem__(self, name):
@@ -77,6 +77,42 @@ class Signals:
   def at(self, frame):
     """Those of one frame of clips, [B ...]."""
     return jax.tree.map(lambda x_BT: x_BT[:, frame], self)
+
+  def by_latent(self, stride, latents):
+    """The controls of frames, [B T], as those of latents, [B t].
+
+    A control that is given in some frames of a latent keeps its nearest value
+    in the others. Frames that are missing at the end are not given.
+
+    Args:
+      stride: frames of a latent.
+      latents: t.
+    """
+    place_s = np.arange(stride)
+    away_ss = np.abs(place_s[:, None] - place_s)
+
+    def join(signal):
+      rows, frames = signal.given.shape
+      missing = latents * stride - frames
+      value = np.pad(signal.value, ((0, 0), (0, missing), (0, 0)))
+      given = np.pad(signal.given, ((0, 0), (0, missing)))
+      value = value.reshape(rows, latents, stride, -1)
+      given = given.reshape(rows, latents, stride)
+      nearest = np.where(given[..., None, :], away_ss, stride).argmin(-1)
+      value = np.take_along_axis(value, nearest[..., None], axis=2)
+      return Signal(value.reshape(rows, latents, -1), given.any(-1))
+
+    return self.replace(controls={k: join(v) for k, v in self.controls.items()})
+
+  def of_all_frames(self, stride):
+    """The controls of portraits, [B K], as a latent has them, [B s*K]."""
+
+    def repeat(signal):
+      return signal.replace(value=np.tile(signal.value, stride))
+
+    return self.replace(
+      controls={k: repeat(v) for k, v in self.controls.items()}
+    )
 
   def fill(self, row, values):
     """Gives one row of the numpy arrays {control: numbers}."""
@@ -108,36 +144,40 @@ def by_span(controls, given):
   return span
 
 
-def of_arrays(config, lead, values=(), given=(), audio=None):
-  """The Signals of a user's arrays; the rest is not given.
+def of_arrays(config, lead, values=(), given=()):
+  """The controls of frames or portraits; the rest is not given.
 
   Args:
     config: a TalkerConfig.
     lead: [B] or [B, t].
     values: {name: numbers [... K]}; a category is its index, K = 1.
     given: {name: bool [...]}; True everywhere for names it leaves out.
-    audio: [... F] float32; None for portraits.
+
+  Returns:
+    Signals without audio.
 
   Raises:
     UserError: an unknown control, arrays that do not fit, numbers that are not
       finite or beyond all scale.
   """
   values, given = dict(values), dict(given)
-  signals = Signals.blank(config, lead, hears=False)
   specs = {spec.name: spec for spec in config.controls}
   for name in {**values, **given}:
     if name not in specs:
       raise UserError(f"unknown control {name!r}; {nearest(str(name), specs)}")
-    if name in values:
-      signal = _control(specs[name], lead, values[name], given.get(name))
-      signals = signals.put(name, signal)
-  if audio is not None:
-    signals = signals.replace(audio=Signal(audio, np.ones(lead, bool)))
-  return signals
+  controls = {
+    name: _control(spec, lead, values.get(name), given.get(name))
+    for name, spec in specs.items()
+  }
+  silent = Signal(np.zeros((*lead, 0), np.float32), np.zeros(lead, bool))
+  return Signals(silent, controls)
 
 
 def _control(spec, lead, value, given):
   """One control's Signal."""
+  if value is None:
+    nothing = np.zeros((*lead, columns(spec)), np.float32)
+    return Signal(nothing, np.zeros(lead, bool))
   given = np.ones(lead, bool) if given is None else np.asarray(given)
   if given.shape != lead or given.dtype != bool:
     raise UserError(

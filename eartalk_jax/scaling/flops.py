@@ -131,10 +131,10 @@ def _conditions(cfg, frames):
   products = []
   for control in cfg.controls:
     products += [
-      Product("controls", control.size, d, rows, of_data=True),
+      Product("controls", cfg.stride * control.size, d, rows, of_data=True),
       Product("controls", d, d, rows),
     ]
-  steps, inside = audio.features // audio.bins, audio.bins
+  steps, inside = cfg.heard // audio.bins, audio.bins
   for index in range(CONVOLUTIONS):
     taps = _taps(steps)
     steps = -(-steps // 2)

@@ -7,7 +7,7 @@ from flax import serialization
 from eartalk_jax.bounds import shown
 from eartalk_jax.errors import UserError
 
-_VERSION = 2
+_VERSION = 3
 _DIGEST_BYTES = 32
 
 

@@ -1,6 +1,11 @@
 """One live stream, as its user sees it.
 
-Dimension key: S samples, t frames, Y X picture.
+Time is counted in frames outside and in steps inside: a step makes one latent,
+which is `stride` frames, and the tokenizer shows them `delay` steps later. See
+`spans` for the frame that comes before the first step's.
+
+Dimension key: S samples, t frames, A vectors in a frame, F numbers in a vector,
+K numbers of a control, Y X picture.
 """
 
 import collections
@@ -11,10 +16,17 @@ import numpy as np
 from eartalk_jax.bounds import integer, shown
 from eartalk_jax.denoising.guidance import parse_scale
 from eartalk_jax.errors import UserError
-from eartalk_jax.speech.listening import Ear
-from eartalk_jax.speech.mel import AudioFeatures
+from eartalk_jax.spans import (
+  SAMPLE_RATE,
+  first_made,
+  frame_count,
+  frames_of,
+  latents_over,
+)
+from eartalk_jax.speech.contexts import Heard
+from eartalk_jax.speech.listening import Listener
 from eartalk_jax.streaming.alone import alone
-from eartalk_jax.streaming.timeline import Timeline
+from eartalk_jax.streaming.timeline import Timeline, over_frames
 
 # Frames that others' pulls make of a stream that nobody pulls: 2 seconds.
 MOST_WAITING = 50
@@ -27,12 +39,15 @@ class Stream:
 
   Attributes:
     row: its slot.
-    ear, timeline: what it heard and what is asked of it.
+    listener, heard: what it heard: samples, and features not yet used.
+    timeline: what is asked of it.
     scales: {signal: its guidance}.
     idle: Idle, what it does where nothing is asked; or None.
-    made: frames that nobody pulled yet; MOST_WAITING at most, then the stream
-      stands still until it is pulled itself.
-    coming: frames on their way.
+    made: frames that nobody pulled yet; about MOST_WAITING at most, then the
+      stream stands still until it is pulled itself.
+    shown: frames that were made so far.
+    portrait_YX3: the frame before all others, until it is shown; or None.
+    coming: steps on their way.
     broken: whether the next frame was tried and is no picture.
     lock: of all streams together.
   """
@@ -40,13 +55,18 @@ class Stream:
   def __init__(self, streams, row):
     config = streams.generator.config
     self._streams = streams
+    tokenizer = streams.generator.tokenizer
+    self._stride, self._delay = tokenizer.stride, tokenizer.delay
     self.lock = streams.lock
     self.row = row
-    self.ear = Ear(config.audio)
+    self.listener = Listener(streams.generator.speech)
+    self.heard = Heard(streams.generator.reach)
     self.timeline = Timeline(config.controls, streams.generator.categories)
     self.scales = dict(streams.guidance)
     self.idle = None
     self.made = collections.deque()
+    self.shown = 0
+    self.portrait_YX3 = None
     self.coming = 0
     self.broken = False
     self._told = False  # that it is broken, while frames are waiting
@@ -59,13 +79,32 @@ class Stream:
   @property
   def ready(self):
     """Frames that could be made by now."""
-    return self.ear.ready - self.coming
+    steps = self._steps + self.heard.ready
+    return self._frames_after(steps) - self._frames_after(self._steps)
+
+  @property
+  def _steps(self):
+    """Steps that were asked for, those on their way included."""
+    return self.heard.latent - first_made(self._stride) + self.coming
+
+  @property
+  def ready_steps(self):
+    """Steps that could be asked for now."""
+    return max(self.heard.ready - self.coming, 0)
+
+  def _frames_after(self, steps):
+    """Frames that are shown after so many steps."""
+    shown = max(steps - self._delay, 0)
+    frames = shown and first_made(self._stride) + shown * self._stride
+    if self.listener.finished:
+      frames = min(frames, frame_count(self.listener.samples))
+    return frames
 
   @alone
-  def push(self, samples_S, rate=AudioFeatures.sample_rate, first=None):
+  def push(self, samples_S, rate=SAMPLE_RATE, first=None):
     """Takes the next samples of the speech, any number of them.
 
-    What is not pulled yet is kept as features, 32 kB for a second.
+    What is not pulled yet is kept as features: 32 kB a second, of mel.
 
     Args:
       samples_S: mono, int16 or floats in [-1, 1].
@@ -78,24 +117,28 @@ class Stream:
         beyond [-1, 1], a gap.
     """
     self._check_open()
-    heard = self.ear.samples
+    heard = self.listener.samples
     if first is not None and integer(first, "first", None, None) != heard:
       raise UserError(
         f"speech from sample {first} on, but sample {heard} is next: push "
         "silence for what is lost, drop what was pushed before"
       )
-    if not isinstance(rate, numbers.Real) or rate != AudioFeatures.sample_rate:
+    if not isinstance(rate, numbers.Real) or rate != SAMPLE_RATE:
       raise UserError(
-        f"speech of {shown(rate)} Hz: resample it to "
-        f"{AudioFeatures.sample_rate} Hz"
+        f"speech of {shown(rate)} Hz: resample it to {SAMPLE_RATE} Hz"
       )
-    self.ear.push(samples_S)
+    self.heard.push(self.listener.push(samples_S))
 
   @alone
   def finish(self):
     """Ends the speech: round(seconds * 25) frames will have been made."""
     self._check_open()
-    self.ear.finish()
+    if self.listener.finished:
+      return
+    self.heard.push(self.listener.finish())
+    frames, first = frame_count(self.listener.samples), first_made(self._stride)
+    steps = max(latents_over(frames, self._stride) - first, 1)
+    self.heard.finish(steps + self._delay if frames else 0)
 
   @alone
   def set(self, name, value, frame=None):
@@ -181,30 +224,43 @@ class Stream:
 
   def moves(self):
     """Whether it takes part in a step that is made for another stream."""
-    waiting = len(self.made) + self.coming
-    return self.ready > 0 and not self.broken and waiting < MOST_WAITING
+    waiting = sum(map(len, self.made)) + self.coming * self._stride
+    return self.ready_steps > 0 and not self.broken and waiting < MOST_WAITING
 
   def send(self):
-    """(features, {control: numbers}) of a frame that is to be made."""
-    frame = self.frame + self.coming
-    idle = self.idle.at(frame) if self.idle else {}
-    features = self.ear.at(self.coming)
+    """(what is heard, {control: numbers of all frames}) of the next step."""
+    latent = self.heard.latent + self.coming
+    span = frames_of(latent, self._stride)
+    asked = [self._asked(frame) for frame in range(span.start, span.stop)]
+    features = self.heard.at(self.coming)[0]
     self.coming += 1
-    return features, idle | self.timeline.at(frame)
+    return features, over_frames(asked)
+
+  def _asked(self, frame):
+    """{control: numbers} of a frame."""
+    idle = self.idle.at(frame) if self.idle else {}
+    return idle | self.timeline.at(frame)
 
   def receive(self, frames_tYX3):
-    """Takes what was made of the frame sent first; None if it is no picture.
+    """Takes what was made of the step sent first; None if it is no picture.
 
-    Then all that was sent is void: the frame is the next one still.
+    Then all that was sent is void: its frames are the next ones still.
     """
     if frames_tYX3 is None:
       self.broken, self.coming = True, 0
     if self.broken:
       return
-    self.made.append(frames_tYX3)
     self.coming -= 1
-    self.ear.advance()
-    self.timeline.advance()
+    self.timeline.advance_to(frames_of(self.heard.latent, self._stride).stop)
+    self.heard.advance()
+    steps = self.heard.latent - first_made(self._stride)
+    count = self._frames_after(steps) - self.shown
+    if self.portrait_YX3 is not None and count:
+      frames_tYX3 = np.concatenate([self.portrait_YX3[None], frames_tYX3])
+      self.portrait_YX3 = None
+    if count:
+      self.made.append(frames_tYX3[:count])
+    self.shown += count
 
   def _check_open(self):
     if self._streams is None:

@@ -21,7 +21,7 @@ from eartalk_jax.controls.requests import find_control, parse_value
 from eartalk_jax.denoising.guidance import Guidance, make_guidance, parse_scale
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.signals import Signals
-from eartalk_jax.speech.mel import AudioFeatures
+from eartalk_jax.spans import FPS, SAMPLE_RATE, first_made
 from eartalk_jax.streaming import programs
 from eartalk_jax.streaming.alone import alone
 from eartalk_jax.streaming.saved import does_not_load, pack, unpack
@@ -68,10 +68,14 @@ class Streams:
 
   @property
   def look_ahead_seconds(self):
-    """How much speech after a frame's own is needed to make it."""
-    spec = AudioFeatures()
-    frames = self.generator.config.audio.ahead / spec.fps
-    return frames + spec.margin / spec.sample_rate
+    """How much speech after a frame's own is needed to make it, at most.
+
+    The sum of what the model, the speech encoder and the tokenizer ask for.
+    """
+    speech, tokenizer = self.generator.speech, self.generator.tokenizer
+    frames = self.generator.config.audio.ahead + (speech.step or 1) - 1
+    frames += tokenizer.stride - 1 + tokenizer.delay * tokenizer.stride
+    return frames / FPS + speech.after / SAMPLE_RATE
 
   @property
   def compilations(self):
@@ -97,9 +101,14 @@ class Streams:
     stream = Stream(self, self._free_row())
     values = self._portrait_values({} if known is None else known)
     portrait = self._blank(1, hears=False)
-    portrait.fill(0, values)
+    stride = self.generator.tokenizer.stride
+    portrait.fill(0, {k: np.tile(v, stride) for k, v in values.items()})
     seed = bounds.seed(seed)
     latents_1ShwC = self.generator.encode_portraits([portrait_YX3])
+    if first_made(self.generator.tokenizer.stride):
+      stream.portrait_YX3 = np.asarray(portrait_YX3).reshape(
+        -1, *np.shape(portrait_YX3)[-3:]
+      )[0]
     seed_1 = np.asarray([seed], np.uint32)
     begun = self._begin(self._weights, latents_1ShwC, seed_1, portrait)
     if idle:
@@ -111,7 +120,7 @@ class Streams:
     """Makes all frames of `stream` that can be made; others move along."""
     self._hand_out()  # what an interrupt left
     stream.broken = False
-    while stream.ready and not stream.broken:
+    while stream.ready_steps and not stream.broken:
       self._advance(stream)
     self._hand_out()
 
@@ -171,11 +180,14 @@ class Streams:
     leaves = jax.tree.leaves(self._state)
     content = {
       "state": [np.asarray(leaf[stream.row]) for leaf in leaves],
-      "ear": stream.ear.save(),
+      "listener": stream.listener.save(),
+      "heard": stream.heard.save(),
       "timeline": stream.timeline.save(),
       "scales": stream.scales,
       "idle": stream.idle and [stream.idle.pose, stream.idle.seed],
       "made": list(stream.made),
+      "shown": stream.shown,
+      "portrait": stream.portrait_YX3,
     }
     return pack(content, self._fingerprint)
 
@@ -209,7 +221,8 @@ class Streams:
 
   def _load(self, stream, content):
     """Puts what was saved into a new stream; returns its row of the state."""
-    stream.ear.load(content["ear"])
+    stream.listener.load(content["listener"])
+    stream.heard.load(content["heard"])
     stream.timeline.load(content["timeline"])
     scales = content["scales"].items()
     stream.scales = {name: parse_scale(name, scale) for name, scale in scales}
@@ -224,9 +237,15 @@ class Streams:
     size = self.generator.size
     for frames_tYX3 in content["made"]:
       bounds.array(frames_tYX3, "frames", np.uint8, None, size, size, 3)
-    if len(content["made"]) > MOST_WAITING:
-      raise UserError(f"{len(content['made'])} frames wait")
+    most = MOST_WAITING + self.generator.tokenizer.stride - 1
+    if sum(map(len, content["made"])) > most:
+      raise UserError(f"more than {most} frames wait")
     stream.made.extend(content["made"])
+    stream.shown = bounds.integer(content["shown"], "shown", 0, 2**31 - 1)
+    if content["portrait"] is not None:
+      stream.portrait_YX3 = bounds.array(
+        content["portrait"], "portrait", np.uint8, size, size, 3
+      )
     leaves, tree = jax.tree.flatten(self._state)
     row = [
       bounds.array(leaf, "state", like.dtype, *like.shape[1:])

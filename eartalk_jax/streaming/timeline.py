@@ -52,12 +52,12 @@ class Timeline:
       now[name] = wish
     return {name: wish for name, wish in now.items() if wish is not None}
 
-  def advance(self):
-    """The next frame is made: the one after it is next."""
-    self._now = self.at(self.frame)
-    past = bisect.bisect_right(self._later, self.frame, key=_frame_of)
+  def advance_to(self, frame):
+    """All frames before that one are made: it is next."""
+    self._now = self.at(frame - 1)
+    past = bisect.bisect_right(self._later, frame - 1, key=_frame_of)
     del self._later[:past]
-    self.frame += 1
+    self.frame = frame
 
   def save(self):
     """All wishes, as lists and dictionaries."""
@@ -86,6 +86,23 @@ class Timeline:
       (index,) = wish
       wish = self._categories[name][integer(int(index), name, 0, None)]
     return parse_value(wish, control, self._categories, name)
+
+
+def over_frames(asked):
+  """Several frames' {control: numbers [K]} as {control: numbers [s*K]}.
+
+  A control that is given in some of the frames keeps its nearest value in the
+  others.
+  """
+  joined = {}
+  for name in dict.fromkeys(name for each in asked for name in each):
+    given = [index for index, each in enumerate(asked) if name in each]
+    joined[name] = [
+      number
+      for index in range(len(asked))
+      for number in asked[min(given, key=lambda at: abs(at - index))][name]
+    ]
+  return joined
 
 
 def _frame_of(entry):

@@ -54,8 +54,8 @@ class Tokenizer:
   mean_C: np.ndarray
   std: np.ndarray
 
-  # Video frames per latent frame.
-  stride = 1
+  # Video frames per latent frame, and steps by which decoding is late.
+  stride, delay = 1, 0
 
   @property
   def latent_shape(self):
