@@ -25,7 +25,7 @@ from eartalk_jax.generate import load_generator
 from eartalk_jax.models.config import ControlConfig
 from eartalk_jax.scaling.fitting import fit_points
 from eartalk_jax.scaling.points import read_points
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer
 
 _CONTROLS = (
   ControlConfig("pose", "continuous", 3, 0.1),

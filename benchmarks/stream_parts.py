@@ -12,6 +12,7 @@ sampling steps, with guidance, and its first frame with compiling.
 """
 
 import argparse
+import functools
 import time
 
 import jax
@@ -42,15 +43,22 @@ def _inputs(generator, rows):
     jax.random.split(jax.random.key(0), rows),
     objective.portrait_signals(batch),
   )
-  return (stream, generator.tokenizer.init_decode(rows)), signals
+  tokenizer = generator.tokenizer
+  pictures_BYX3 = jnp.zeros((rows, *tokenizer.picture_shape, 3))
+  decode = tokenizer.init_decode(
+    tokenizer.params, pictures_BYX3, batch["sink_BShwC"][:, 0]
+  )
+  return (stream, decode), signals
 
 
 def _step(generator):
   """The whole compiled step, not compiled yet."""
 
   def step(weights, state, signals, guidance=NO_GUIDANCE):
+    tokenizer = generator.tokenizer
+    decode = functools.partial(tokenizer.decode_step, tokenizer.params)
     return frame.pixels_step(
-      generator.model, generator.tokenizer, weights, state, signals, guidance
+      generator.model, decode, weights, state, signals, guidance
     )
 
   return step
@@ -77,7 +85,7 @@ def parts_ms(generator, rows):
     "step": (_step(generator), weights, (state, decoding), signals),
     "backbone": (backbone, weights, state, signals),
     "head": (head, weights, features),
-    "decode": (tokenizer.decode_step, decoding, latents),
+    "decode": (tokenizer.decode_step, tokenizer.params, decoding, latents),
   }
   return {
     name: 1e3 * seconds(jax.jit(call), *args, repeats=_REPEATS)

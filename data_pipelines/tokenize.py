@@ -26,10 +26,14 @@ from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
 from eartalk_jax.locks import alone_in
 from eartalk_jax.outputs import check_folder
+from eartalk_jax.spans import first_made, frames_of, latents_of
 from eartalk_jax.speech import describe as describe_speech
 from eartalk_jax.speech import features as speech_features
 from eartalk_jax.speech import save_speech
+from eartalk_jax.tokenizers.coding import encode, encode_portraits
 
+# Frames between two that are encoded alone, where latents are no portraits.
+_PORTRAIT_EVERY = 12
 # Pictures of several clips encoded together, so that few rows are padding.
 _TOGETHER = 512
 
@@ -155,15 +159,21 @@ def _features(frames, tokenizer, speech):
   features = dict(shards.open_builder(frames.directory).info.features)
   size = features.pop("frames").shape[1]
   del features["audio"]
-  if size != tokenizer.config.size:
+  wanted, _ = tokenizer.picture_shape
+  if (size, size) != tokenizer.picture_shape:
     raise UserError(
       f"{frames.directory} has pictures of {size} px, but the tokenizer is "
-      f"made for {tokenizer.config.size}; prepare them with --size "
-      f"{tokenizer.config.size} or train a tokenizer for {size}"
+      f"made for {wanted}; prepare them with --size {wanted} or train a "
+      f"tokenizer for {size}"
     )
   features["latents"] = tfds.features.Tensor(
     shape=(None, *tokenizer.latent_shape), dtype=np.float16, encoding="bytes"
   )
+  if first_made(tokenizer.stride):
+    features["portraits"] = features["latents"]
+    features["portrait_frames"] = tfds.features.Tensor(
+      shape=(None,), dtype=np.int32, encoding="bytes"
+    )
   features["features"] = tfds.features.Tensor(
     shape=(None, *speech.shape), dtype=np.float32, encoding="bytes"
   )
@@ -200,13 +210,36 @@ def _mirrored(clip):
 
 
 def _encoded(clips, tokenizer):
-  """Clip records with latents for pictures, made in one call."""
+  """Clip records with latents for pictures."""
+  if first_made(tokenizer.stride):
+    yield from (_with_portraits(clip, tokenizer) for clip in clips)
+    return
+  # A latent is a frame, so all clips go in one call; each frame is a portrait.
   frames_TYX3 = np.concatenate([clip.pop("frames") for clip in clips])
-  latents_ThwC = tokenizer.encode(frames_TYX3[None])[0].astype(np.float16)
+  latents_ThwC = encode(tokenizer, frames_TYX3[None])[0].astype(np.float16)
   for clip in clips:
     length = len(clip["features"])
     yield clip | {"latents": latents_ThwC[:length]}
     latents_ThwC = latents_ThwC[length:]
+
+
+def _with_portraits(clip, tokenizer):
+  """A record whose latents are of several frames; some frames encoded alone.
+
+  A latent of a running video is no portrait.
+  """
+  frames_TYX3 = clip.pop("frames")
+  whole = frames_of(
+    latents_of(len(frames_TYX3), tokenizer.stride) - 1, tokenizer.stride
+  ).stop
+  alone = np.arange(0, len(frames_TYX3), _PORTRAIT_EVERY, dtype=np.int32)
+  latents_1thwC = encode(tokenizer, frames_TYX3[None, :whole])
+  portraits_RhwC = encode_portraits(tokenizer, frames_TYX3[alone])
+  return clip | {
+    "latents": latents_1thwC[0].astype(np.float16),
+    "portraits": portraits_RhwC.astype(np.float16),
+    "portrait_frames": alone,
+  }
 
 
 def _entry_path(path):

@@ -28,7 +28,9 @@ from eartalk_jax.recipes.ear import stream as streaming
 from eartalk_jax.spans import first_made, frames_of, latents_over
 from eartalk_jax.speech import Speech, load_speech, open_speech
 from eartalk_jax.speech.contexts import Heard, Reach
-from eartalk_jax.tokenizers.patches import Tokenizer, load_tokenizer
+from eartalk_jax.tokenizers import Tokenizer
+from eartalk_jax.tokenizers.coding import encode_portraits
+from eartalk_jax.tokenizers.storing import load_tokenizer
 
 _LONGEST_CHUNK = 10_000
 
@@ -117,7 +119,7 @@ class Generator:
   @property
   def size(self):
     """Side of the pictures, in pixels."""
-    return self.tokenizer.config.size
+    return self.tokenizer.picture_shape[0]
 
   @property
   def reach(self):
@@ -191,10 +193,12 @@ class Generator:
     latents_BShwC = self.encode_portraits(portraits_BYX3)
     rows, stride = len(latents_BShwC), self.config.stride
     guidance = make_guidance(self.config, guidance or {}, rows)
-    state = self._open(latents_BShwC, seeds, portrait_controls or {})
+    first_BYX3 = _first_pictures(portraits_BYX3)
+    known = portrait_controls or {}
+    state = self._open(first_BYX3, latents_BShwC, seeds, known)
     if not callable(controls):
       controls = by_span(controls or {}, given or {})
-    film = Film(self.tokenizer, _first_pictures(portraits_BYX3))
+    film = Film(self.tokenizer, first_BYX3)
     steps = max(chunk // stride, 1)
     for context_BtF, latent in self._heard(features_BTAF, rows, steps, film):
       count = context_BtF.shape[1]
@@ -244,7 +248,7 @@ class Generator:
       yield heard.at(0, count), heard.latent
       heard.advance(count)
 
-  def _open(self, latents_BShwC, seeds, known):
+  def _open(self, first_BYX3, latents_BShwC, seeds, known):
     rows = len(latents_BShwC)
     seeds = list(range(rows) if seeds is None else seeds)
     if len(seeds) != rows:
@@ -260,7 +264,11 @@ class Generator:
         self.config.stride
       ),
     )
-    return stream, self.tokenizer.init_decode(rows)
+    pictures_BYX3 = jnp.asarray(first_BYX3, jnp.float32) / 255
+    decode = self.tokenizer.init_decode(
+      self.tokenizer.params, pictures_BYX3, latents_BShwC[:, 0]
+    )
+    return stream, decode
 
   def encode_portraits(self, portraits_BYX3):
     """The sink's latents of people: [B S h w C], S the model's `sinks`.
@@ -290,7 +298,11 @@ class Generator:
         f"{sinks}; give {sinks} at most"
       )
     missing = np.repeat(portraits[:, :1], sinks - shape[0], axis=1)
-    return self.tokenizer.encode(np.concatenate([portraits, missing], axis=1))
+    portraits = np.concatenate([portraits, missing], axis=1)
+    latents_XhwC = encode_portraits(
+      self.tokenizer, portraits.reshape(-1, *shape[1:])
+    )
+    return latents_XhwC.reshape(-1, sinks, *latents_XhwC.shape[1:])
 
   @functools.cached_property
   def _chunk(self):
@@ -298,19 +310,20 @@ class Generator:
 
     @functools.partial(jax.jit, donate_argnames=("state",))
     def chunk(weights, decoder, state, signals, frames, guidance):
-      tokenizer = dataclasses.replace(self.tokenizer, params=decoder)
+      decode = functools.partial(self.tokenizer.decode_step, decoder)
 
       def frame(index, carry):
         state, frames_TBtYX3, fine_TB = carry
         now = jax.tree.map(lambda x: x[index], signals)
         state, frames_BtYX3, fine_B = streaming.pixels_step(
-          self.model, tokenizer, weights, state, now, guidance
+          self.model, decode, weights, state, now, guidance
         )
         frames_TBtYX3 = frames_TBtYX3.at[index].set(frames_BtYX3)
         return state, frames_TBtYX3, fine_TB.at[index].set(fine_B)
 
       lead = signals.audio.given.shape
-      shape = (*lead, tokenizer.stride, self.size, self.size, 3)
+      size = self.tokenizer.picture_shape
+      shape = (*lead, self.tokenizer.stride, *size, 3)
       # A loop whose length the compiler cannot see, over at least two places,
       # has one body for every chunk: chunks of any length give the same bits.
       made = state, jnp.zeros(shape, jnp.uint8), jnp.ones(lead, bool)

@@ -5,7 +5,7 @@ import time
 from data_pipelines.shards import open_dataset
 from data_pipelines.tokenize import tokenize
 from eartalk_jax.speech import open_speech
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer
 from eartalk_jax.training.compilation import use_compile_cache
 from launch.arguments import Parser
 from launch.cli import run

@@ -22,6 +22,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.scores import psnr
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
+from eartalk_jax.tokenizers.coding import round_trip
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.run_config import FREE, RunConfig
 from eartalk_jax.training.sharding import check_batch, local_rows, make_mesh
@@ -110,7 +111,7 @@ def held_out_psnr(tokenizer, dataset):
     frames_TYX3 = dataset.source[index]["frames"]
     chosen = np.linspace(0, len(frames_TYX3) - 1, _PER_CLIP).astype(int)
     true_BYX3 = frames_TYX3[chosen]
-    decoded_BYX3 = tokenizer.decode(tokenizer.encode(true_BYX3[None]))[0]
+    decoded_BYX3 = round_trip(tokenizer, true_BYX3[None])[0]
     pairs = zip(decoded_BYX3, true_BYX3, strict=True)
     scores += [psnr(decoded, true) for decoded, true in pairs]
   return float(np.mean(scores))

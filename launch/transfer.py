@@ -31,7 +31,7 @@ from eartalk_jax.files import sha256_of_json, write_json
 from eartalk_jax.jobs.talker import check_tokens
 from eartalk_jax.scaling import transfer, transfer_plot
 from eartalk_jax.scaling.coordinates import KINDS
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.train_config import TrainConfig
 from launch import configured, out_flag, widths

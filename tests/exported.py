@@ -17,7 +17,8 @@ from eartalk_jax.export import modeling_eartalk
 from eartalk_jax.export.description import describe_model
 from eartalk_jax.export.exporting import COPIED
 from eartalk_jax.optimization.optimizer import OptimizerConfig
-from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.patches import PatchTokenizer
+from eartalk_jax.tokenizers.storing import save_tokenizer
 from eartalk_jax.training.run_config import RunConfig
 from eartalk_jax.training.train_step import make_init
 
@@ -45,7 +46,7 @@ VARIANTS = {
 def _tokenizer(params):
   """Of the latents that `talkers.TINY` reads."""
   mean_C, std = np.float32([0.3, -0.2]), np.float32(0.8)
-  return Tokenizer(TOKENIZER, params, mean_C, std)
+  return PatchTokenizer(TOKENIZER, params, mean_C, std)
 
 
 @functools.cache

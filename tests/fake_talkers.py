@@ -94,6 +94,28 @@ class Loudness:
     return features_BtAF
 
 
+class Plain:
+  """A tokenizer whose latents are the pictures."""
+
+  params, stride, delay = {}, 1, 0
+  picture_shape, latent_shape = (SIZE, SIZE), (SIZE, SIZE, 3)
+
+  def encode_portrait(self, params, picture_BYX3):
+    return picture_BYX3
+
+  def init_encode(self, params, portrait_BYX3):
+    return (), portrait_BYX3
+
+  def encode_step(self, params, state, frames_BsYX3):
+    return state, frames_BsYX3[:, 0]
+
+  def init_decode(self, params, portrait_BYX3, portrait_BhwC):
+    return ()
+
+  def decode_step(self, params, state, latent_BhwC):
+    return state, latent_BhwC[:, None]
+
+
 class Pixels:
   """A probe that reads the squares without error."""
 
@@ -117,7 +139,7 @@ class FakeGenerator:
   """Draws what it hears and is told; or keeps still; or does not listen."""
 
   config = types.SimpleNamespace(controls=CONTROLS)
-  tokenizer = types.SimpleNamespace(encode=lambda x: x, decode=lambda x: x)
+  tokenizer = Plain()
   size = SIZE
   speech = Loudness()
   categories = MANIFEST["categories"]

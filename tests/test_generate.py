@@ -16,7 +16,7 @@ from eartalk_jax.models.signals import by_span
 from eartalk_jax.recipes.ear import stream as streaming
 from eartalk_jax.speech import open_speech
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
-from eartalk_jax.tokenizers.patches import Tokenizer
+from eartalk_jax.tokenizers.patches import PatchTokenizer
 
 T = 11
 
@@ -35,7 +35,9 @@ def generator():
   )
   pictures = jnp.zeros((1, 32, 32, 3))
   decoder = Autoencoder(config).init(jax.random.key(0), pictures)["params"]
-  tokenizer = Tokenizer(config, decoder, np.zeros(2, np.float32), np.float32(1))
+  tokenizer = PatchTokenizer(
+    config, decoder, np.zeros(2, np.float32), np.float32(1)
+  )
   moods = {"emotion": ["calm", "glad", "sad", "cross"]}
   return generate.Generator(
     model, streaming.prepare(params), tokenizer, open_speech("mel:5"), 0, moods

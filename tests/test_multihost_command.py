@@ -15,7 +15,7 @@ from tokens import write_tokenizer, write_tokens
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import to_dict
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer
 from launch.train_tokenizer import train as train_tokenizer
 
 CONFIG = """

@@ -15,7 +15,8 @@ from data_pipelines.tokenize import tokenize
 from eartalk_jax.errors import UserError
 from eartalk_jax.locks import lock
 from eartalk_jax.speech import describe, features, load_speech, open_speech
-from eartalk_jax.tokenizers.patches import Tokenizer
+from eartalk_jax.tokenizers.coding import encode
+from eartalk_jax.tokenizers.patches import PatchTokenizer
 
 MEL = open_speech("mel:5")
 
@@ -23,7 +24,7 @@ MEL = open_speech("mel:5")
 @pytest.fixture(scope="module")
 def tokenizer():
   zeros_C = np.zeros(CONFIG.channels, np.float32)
-  return Tokenizer(CONFIG, random_params(), zeros_C, np.float32(1))
+  return PatchTokenizer(CONFIG, random_params(), zeros_C, np.float32(1))
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_every_clip_is_kept_with_latents_for_pictures(
   assert len(tokens.source) == len(frames.source)
   for index in range(len(frames.source)):
     clip, record = frames.source[index], tokens.source[index]
-    expected = tokenizer.encode(clip["frames"][None])[0]
+    expected = encode(tokenizer, clip["frames"][None])[0]
     assert record["latents"].dtype == np.float16
     np.testing.assert_allclose(
       record["latents"], expected, rtol=2e-3, atol=2e-3
@@ -75,7 +76,7 @@ def test_a_mirrored_clip_follows_its_own(tmp_path, frames, tokenizer):
   for index in range(len(frames.source)):
     clip = frames.source[index]
     record, mirrored = tokens[2 * index], tokens[2 * index + 1]
-    expected = tokenizer.encode(clip["frames"][None, :, :, ::-1])[0]
+    expected = encode(tokenizer, clip["frames"][None, :, :, ::-1])[0]
     np.testing.assert_allclose(
       mirrored["latents"], expected, rtol=2e-3, atol=2e-3
     )

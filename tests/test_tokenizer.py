@@ -15,18 +15,16 @@ from eartalk_jax import files
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
-from eartalk_jax.tokenizers.patches import (
-  Tokenizer,
-  load_tokenizer,
-  save_tokenizer,
-)
+from eartalk_jax.tokenizers.coding import decode, encode
+from eartalk_jax.tokenizers.patches import PatchTokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer, save_tokenizer
 from eartalk_jax.training.tokenizer_training import init_params
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
   mean_C = np.float32([0.5, -1, 0, 2])
-  return Tokenizer(CONFIG, random_params(), mean_C, np.float32(1.5))
+  return PatchTokenizer(CONFIG, random_params(), mean_C, np.float32(1.5))
 
 
 @pytest.fixture(scope="module")
@@ -66,22 +64,24 @@ def test_batches_equal_the_pure_forms_whatever_the_chunks(
   tokenizer, frames_BTYX3
 ):
   pictures_BYX3 = frames_BTYX3.reshape(-1, 16, 16, 3) / np.float32(255)
-  pure_BhwC = tokenizer.apply_encode(pictures_BYX3)
-  latents_BThwC = tokenizer.encode(frames_BTYX3)
+  params = tokenizer.params
+  pure_BhwC = tokenizer.encode_portrait(params, pictures_BYX3)
+  latents_BThwC = encode(tokenizer, frames_BTYX3)
   assert latents_BThwC.shape == (2, 35, 2, 2, 4)
   assert latents_BThwC.dtype == np.float32
   np.testing.assert_allclose(
     latents_BThwC.reshape(-1, 2, 2, 4), pure_BhwC, atol=1e-5
   )
   parts = [frames_BTYX3[:, :1], frames_BTYX3[:, 1:20], frames_BTYX3[:, 20:]]
-  parts = [tokenizer.encode(part) for part in parts]
+  parts = [encode(tokenizer, part) for part in parts]
   np.testing.assert_allclose(
     np.concatenate(parts, axis=1), latents_BThwC, atol=1e-5
   )
-  decoded_BTYX3 = tokenizer.decode(latents_BThwC)
+  decoded_BTYX3 = decode(tokenizer, None, latents_BThwC)
   assert decoded_BTYX3.dtype == np.uint8
   assert decoded_BTYX3.shape == frames_BTYX3.shape
-  pure_BYX3 = tokenizer.apply_decode(pure_BhwC).reshape(decoded_BTYX3.shape)
+  _, pure_B1YX3 = tokenizer.decode_step(params, (), pure_BhwC)
+  pure_BYX3 = pure_B1YX3.reshape(decoded_BTYX3.shape)
   np.testing.assert_allclose(decoded_BTYX3 / 255, pure_BYX3, atol=0.501 / 255)
 
 
@@ -89,9 +89,10 @@ def test_normalisation_is_undone_by_decoding(tokenizer, frames_BTYX3):
   pictures_BYX3 = frames_BTYX3[0, :3] / np.float32(255)
   variables = {"params": tokenizer.params}
   plain_BYX3 = Autoencoder(CONFIG).apply(variables, pictures_BYX3)
-  latents_BhwC = tokenizer.apply_encode(pictures_BYX3)
+  latents_BhwC = tokenizer.encode_portrait(tokenizer.params, pictures_BYX3)
+  _, decoded_B1YX3 = tokenizer.decode_step(tokenizer.params, (), latents_BhwC)
   np.testing.assert_allclose(
-    tokenizer.apply_decode(latents_BhwC), np.clip(plain_BYX3, 0, 1), atol=1e-5
+    decoded_B1YX3[:, 0], np.clip(plain_BYX3, 0, 1), atol=1e-5
   )
   raw_BhwC, _ = Autoencoder(CONFIG).apply(
     variables, pictures_BYX3, method="encode"
@@ -121,26 +122,11 @@ def test_the_linear_decoder_sees_one_latent_beyond_each_patch():
   np.testing.assert_array_equal(differs_YX, expected_YX)
 
 
-def test_streaming_decodes_like_the_whole(tokenizer, frames_BTYX3):
-  latents_BThwC = tokenizer.encode(frames_BTYX3[:, :5])
-  step = jax.jit(tokenizer.decode_step)
-  state, frames = tokenizer.init_decode(2), []
-  for latents_BhwC in np.moveaxis(latents_BThwC, 1, 0):
-    state, frames_BTYX3 = step(state, latents_BhwC)
-    assert frames_BTYX3.shape[1] == tokenizer.stride
-    frames.append(frames_BTYX3)
-  frames_BTYX3 = jnp.round(jnp.concatenate(frames, 1) * 255)
-  whole_BTYX3 = tokenizer.decode(latents_BThwC).astype(np.float32)
-  # A value on the edge of rounding may fall to either side.
-  assert np.abs(frames_BTYX3 - whole_BTYX3).max() <= 1
-  assert np.mean(frames_BTYX3 != whole_BTYX3) < 1e-3
-
-
 def test_no_picture_sees_another(tokenizer, frames_BTYX3):
-  latents_BThwC = tokenizer.encode(frames_BTYX3)
+  latents_BThwC = encode(tokenizer, frames_BTYX3)
   changed_BTYX3 = frames_BTYX3.copy()
   changed_BTYX3[0, 7] = 0
-  changed_BThwC = tokenizer.encode(changed_BTYX3)
+  changed_BThwC = encode(tokenizer, changed_BTYX3)
   differs_BT = (changed_BThwC != latents_BThwC).any((2, 3, 4))
   assert differs_BT[0, 7] and differs_BT.sum() == 1
 

@@ -31,7 +31,7 @@ from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling import traced
 from eartalk_jax.telemetry import events
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer
 from eartalk_jax.training.train_config import TrainConfig
 
 

@@ -15,7 +15,8 @@ from data_pipelines.shards import open_dataset
 from eartalk_jax.config import flatten
 from eartalk_jax.errors import UserError
 from eartalk_jax.telemetry.metrics import read_metrics
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.coding import encode
+from eartalk_jax.tokenizers.storing import load_tokenizer
 from launch.train_tokenizer import held_out_psnr, train
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -60,7 +61,7 @@ def test_its_latents_are_normalised_over_the_training_pictures(trained, root):
   source = open_dataset(root / "frames", "frames").source
   frames_TYX3 = np.concatenate([clip["frames"] for clip in source])
   tokenizer = load_tokenizer(trained / "tokenizer")
-  latents_ThwC = tokenizer.encode(frames_TYX3[None])[0]
+  latents_ThwC = encode(tokenizer, frames_TYX3[None])[0]
   np.testing.assert_allclose(latents_ThwC.mean((0, 1, 2)), 0, atol=0.1)
   variance_C = latents_ThwC.var((0, 1, 2))
   np.testing.assert_allclose(variance_C.mean(), 1, atol=0.1)

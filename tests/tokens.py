@@ -8,7 +8,8 @@ import tensorflow_datasets as tfds
 from data_pipelines.shards import finish_dataset, shard_path, write_shard
 from eartalk_jax.speech import describe, open_speech, save_speech
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
-from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.patches import PatchTokenizer
+from eartalk_jax.tokenizers.storing import save_tokenizer
 
 SHAPE = (2, 2, 3)
 BINS = 5
@@ -93,6 +94,8 @@ def write_tokenizer(directory, seed=0):
   params = Autoencoder(config).init(jax.random.key(seed), picture_BYX3)[
     "params"
   ]
-  tokenizer = Tokenizer(config, params, np.zeros(3, np.float32), np.float32(1))
+  tokenizer = PatchTokenizer(
+    config, params, np.zeros(3, np.float32), np.float32(1)
+  )
   save_tokenizer(directory, tokenizer)
   return tokenizer

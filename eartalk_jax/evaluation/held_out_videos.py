@@ -9,6 +9,7 @@ import numpy as np
 
 from eartalk_jax.counting import counting
 from eartalk_jax.evaluation import rollouts
+from eartalk_jax.tokenizers.coding import round_trip
 
 _LONG_STREAMS = 6
 _SHORTEST_LONG = 400
@@ -51,8 +52,8 @@ def make_videos(
   with counting("tokenizer", len(clips), "clips") as advance:
     decoded = []
     for clip in clips:
-      latents = generator.tokenizer.encode(clip.frames_TYX3[None])
-      decoded.append(np.asarray(generator.tokenizer.decode(latents))[0])
+      frames_1TYX3 = clip.frames_TYX3[None]
+      decoded.append(round_trip(generator.tokenizer, frames_1TYX3)[0])
       advance()
   own = rollouts.own_orders(generator, clips)
   wrong = rollouts.wrong_audio_orders(generator, clips)

@@ -22,7 +22,7 @@ from eartalk_jax.export.writing import write_weights
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker, init_params
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer
 from eartalk_jax.training import tokenizer_training
 from eartalk_jax.trees import path_name
 

@@ -39,7 +39,8 @@ from eartalk_jax.export.folders import (
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
-from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.patches import PatchTokenizer
+from eartalk_jax.tokenizers.storing import save_tokenizer
 
 
 def import_folder(folder, out):
@@ -152,7 +153,7 @@ def _categories(config):
 def _tokenizer(folder, config, statistics):
   _check_sizes(folder, config)
   params = _read_params(folder, tokenizer_shapes(config), 0)
-  return Tokenizer(config, params, *statistics)
+  return PatchTokenizer(config, params, *statistics)
 
 
 def _check_config(folder, config, cfg, tokenizer):

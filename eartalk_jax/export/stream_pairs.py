@@ -15,6 +15,7 @@ from eartalk_jax.models.signals import Signal, Signals
 from eartalk_jax.recipes.ear import stream as streaming
 from eartalk_jax.speech import features, open_speech
 from eartalk_jax.speech.contexts import Reach
+from eartalk_jax.tokenizers import to_uint8
 
 
 def compare_streams(model, params, tokenizer, exported, inputs, guidance):
@@ -91,7 +92,8 @@ def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
   weights = streaming.prepare(params)
   guidance = make_guidance(model.cfg, guidance, rows)
   pictures_BYX3 = jnp.asarray(inputs.portraits_BYX3, jnp.float32) / 255
-  sink_BhwC = jax.jit(tokenizer.apply_encode)(pictures_BYX3)
+  decoder = tokenizer.params
+  sink_BhwC = jax.jit(tokenizer.encode_portrait)(decoder, pictures_BYX3)
   sink_BShwC = jnp.repeat(sink_BhwC[:, None], model.cfg.sinks, axis=1)
   state = streaming.init(
     model,
@@ -104,7 +106,8 @@ def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
   @jax.jit
   def step(weights, state, signals):
     state, latents = streaming.step(model, weights, state, signals, guidance)
-    return state, latents, jnp.round(255 * tokenizer.apply_decode(latents))
+    _, frames_B1YX3 = tokenizer.decode_step(decoder, (), latents)
+    return state, latents, to_uint8(frames_B1YX3[:, 0])
 
   for frame in range(frames):
     signals = _signals(inputs, audio_BTF, frame)

@@ -34,7 +34,7 @@ from eartalk_jax.export.scenarios import NAMES, make_inputs
 from eartalk_jax.export.stream_pairs import compare_streams
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer
 
 LAYERS, FIRST_FRAME, LATER_FRAMES, LEVELS = 1e-5, 1e-5, 1e-3, 1
 # Rings of the cache that a comparison goes through at least.
@@ -143,7 +143,7 @@ def _compare_weights(folder, arrays, depth, dtype):
 def _measure(model, params, tokenizer, exported, frames):
   frames = max(frames, _WRAPS * model.cfg.window)
   layers = compare_layers(model, params, tokenizer, exported[1])
-  inputs = make_inputs(model.cfg, tokenizer.config.size, frames)
+  inputs = make_inputs(model.cfg, tokenizer.picture_shape[0], frames)
   guided = {"audio": 1.5} | {c.name: 2.0 for c in model.cfg.controls[:1]}
   plain, steered = (
     compare_streams(model, params, tokenizer, exported, inputs, guidance)

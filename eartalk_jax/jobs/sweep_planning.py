@@ -7,7 +7,7 @@ from eartalk_jax.jobs.talker import check_tokens
 from eartalk_jax.scaling.ladder import Ladder
 from eartalk_jax.scaling.plan import plan
 from eartalk_jax.scaling.sweep_files import Sweep, SweepConfig
-from eartalk_jax.tokenizers.patches import load_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer
 from eartalk_jax.training.train_config import TrainConfig
 
 

@@ -12,7 +12,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.scaling.flops import training_flops
 from eartalk_jax.speech import load_speech, save_speech
-from eartalk_jax.tokenizers.patches import load_tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.storing import load_tokenizer, save_tokenizer
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.loop import fit

@@ -3,7 +3,6 @@
 Dimension key: B slots, S sink frames, Y X picture, h w C latent frame.
 """
 
-import dataclasses
 import functools
 
 import jax
@@ -13,14 +12,17 @@ from eartalk_jax.recipes.ear import stream as frame
 
 
 def make_begin(generator):
-  """Portraits' latents, seeds and conditions -> their state."""
+  """Portraits, their latents, seeds and conditions -> their state."""
   model, tokenizer = generator.model, generator.tokenizer
 
   @jax.jit
-  def begin(weights, latents_BShwC, seeds_B, portrait):
+  def begin(weights, decoder, pictures_BYX3, latents_BShwC, seeds_B, portrait):
     key_B = jax.vmap(jax.random.key)(seeds_B)
     stream = frame.init(model, weights, latents_BShwC, key_B, portrait)
-    return _plain(stream), tokenizer.init_decode(len(latents_BShwC))
+    pictures_BYX3 = pictures_BYX3.astype(jnp.float32) / 255
+    first_BhwC = latents_BShwC[:, 0]
+    decode = tokenizer.init_decode(decoder, pictures_BYX3, first_BhwC)
+    return _plain(stream), decode
 
   return begin
 
@@ -37,10 +39,10 @@ def make_step(generator):
   def step(
     weights, decoder, state, signals, guidance, active_B, sure_B, before_B
   ):
-    tokenizer = dataclasses.replace(generator.tokenizer, params=decoder)
+    decode_step = functools.partial(generator.tokenizer.decode_step, decoder)
     (stream, decode), frames_BtYX3, fine_B = frame.pixels_step(
       generator.model,
-      tokenizer,
+      decode_step,
       weights,
       (_keyed(state[0]), state[1]),
       signals,

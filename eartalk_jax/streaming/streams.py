@@ -105,12 +105,19 @@ class Streams:
     portrait.fill(0, {k: np.tile(v, stride) for k, v in values.items()})
     seed = bounds.seed(seed)
     latents_1ShwC = self.generator.encode_portraits([portrait_YX3])
+    first_YX3 = np.asarray(portrait_YX3)
+    first_YX3 = first_YX3.reshape(-1, *first_YX3.shape[-3:])[0]
     if first_made(self.generator.tokenizer.stride):
-      stream.portrait_YX3 = np.asarray(portrait_YX3).reshape(
-        -1, *np.shape(portrait_YX3)[-3:]
-      )[0]
+      stream.portrait_YX3 = first_YX3
     seed_1 = np.asarray([seed], np.uint32)
-    begun = self._begin(self._weights, latents_1ShwC, seed_1, portrait)
+    begun = self._begin(
+      self._weights,
+      self._decoder,
+      first_YX3[None],
+      latents_1ShwC,
+      seed_1,
+      portrait,
+    )
     if idle:
       stream.idle = Idle(self.generator.config.controls, values, seed)
     return self._seat(stream, jax.tree.map(lambda x: x[0], begun))
@@ -277,7 +284,15 @@ class Streams:
     latents_BShwC = np.zeros(shape, np.float32)
     seeds_B = np.zeros(slots, np.uint32)
     portrait = self._blank(slots, hears=False)
-    return self._begin(self._weights, latents_BShwC, seeds_B, portrait)
+    size = self.generator.tokenizer.picture_shape
+    return self._begin(
+      self._weights,
+      self._decoder,
+      np.zeros((slots, *size, 3), np.uint8),
+      latents_BShwC,
+      seeds_B,
+      portrait,
+    )
 
   def _blank(self, rows, hears=True):
     return Signals.blank(self.generator.config, (rows,), hears)

@@ -1,46 +1,32 @@
-"""The frame tokenizer: video to latents and back, and its two files.
+"""The kind `patches`: an autoencoder of single pictures.
 
-  DIR/weights.safetensors   the autoencoder's weights, the mean of each latent
-                            channel and one deviation for all of them, over the
-                            training pictures
-  DIR/tokenizer.json        configuration and fingerprint; written last
+Latents are normalised by the mean of each channel and one deviation for all of
+them, over the training pictures. Not one per channel: the objective gives each
+channel a scale by what it means to the picture, and equal errors should stay
+equally visible.
 
-Everybody else sees NORMALISED latents: zero mean per channel, unit variance
-over all. Not per channel: the objective gives each channel a scale by what it
-means to the picture, and equal errors should stay equally visible. This file
-is the one place where that is done and undone.
-
-Dimension key: B clips, T frames, Y X picture, h w latent grid, C channels.
+Dimension key: B pictures, s = 1 frame of a latent, Y X picture, h w latent
+grid, C channels.
 """
 
 import dataclasses
 import functools
-import hashlib
-import json
-import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
 
-from eartalk_jax import files
-from eartalk_jax.config import from_config, to_dict
-from eartalk_jax.documents import read_json
+from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
-
-VERSION = 4
-# Pictures in one compiled call: 64 are slower than 32 on a CPU, per picture.
-_ROWS = 32
+from eartalk_jax.tokenizers.hashing import fingerprint_of
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Tokenizer:
-  """An autoencoder of single pictures with normalised latents.
+class PatchTokenizer:
+  """The Tokenizer; it remembers nothing, so its states are empty.
 
   Attributes:
     config: TokenizerConfig.
@@ -54,187 +40,80 @@ class Tokenizer:
   mean_C: np.ndarray
   std: np.ndarray
 
-  # Video frames per latent frame, and steps by which decoding is late.
+  kind = "patches"
   stride, delay = 1, 0
+
+  @property
+  def picture_shape(self):
+    """(Y, X)."""
+    return self.config.size, self.config.size
 
   @property
   def latent_shape(self):
     """(h, w, C) of one latent frame."""
     return self.config.latent_shape
 
+  @property
+  def std_C(self):
+    """The one deviation, for each channel."""
+    return np.full_like(self.mean_C, self.std)
+
   @functools.cached_property
   def fingerprint(self):
     """sha256 over configuration, weights and latent statistics."""
-    digest = hashlib.sha256(
-      json.dumps(to_dict(self.config), sort_keys=True).encode()
-    )
-    for name, array in sorted(_arrays(self).items()):
-      digest.update(f"{name} {array.dtype} {array.shape}".encode())
-      digest.update(array.tobytes())
-    return digest.hexdigest()
+    return fingerprint_of(self.config, self.arrays())
 
-  def apply_encode(self, pictures_BYX3):
-    """Pictures in [0, 1] -> normalised latents [B h w C]; pure."""
+  def arrays(self):
+    """All numbers by name."""
+    arrays = traverse_util.flatten_dict(self.params, sep="/")
+    arrays |= {"latent_mean": self.mean_C, "latent_std": self.std}
+    return {name: np.asarray(array) for name, array in arrays.items()}
+
+  def encode_portrait(self, params, picture_BYX3):
+    """See `Tokenizer`."""
     mean_BhwC, _ = Autoencoder(self.config).apply(
-      {"params": self.params}, pictures_BYX3, method="encode"
+      {"params": params}, picture_BYX3, method="encode"
     )
     return (mean_BhwC - self._mean_111C) / self.std
 
-  def apply_decode(self, latents_BhwC):
-    """Normalised latents -> pictures in [0, 1], [B Y X 3]; pure."""
-    raw_BhwC = latents_BhwC * self.std + self._mean_111C
-    pictures_BYX3 = Autoencoder(self.config).apply(
-      {"params": self.params}, raw_BhwC, method="decode"
-    )
-    return jnp.clip(pictures_BYX3, 0.0, 1.0)
+  def init_encode(self, params, portrait_BYX3):
+    """See `Tokenizer`."""
+    return (), self.encode_portrait(params, portrait_BYX3)
 
-  def init_decode(self, batch):
-    """State of the streaming decoder before the first latent frame.
+  def encode_step(self, params, state, frames_BsYX3):
+    """See `Tokenizer`."""
+    return state, self.encode_portrait(params, frames_BsYX3[:, 0])
 
-    A decoder of single pictures remembers nothing: an empty tree.
-    """
-    del batch
+  def init_decode(self, params, portrait_BYX3, portrait_BhwC):
+    """See `Tokenizer`."""
+    del params, portrait_BYX3, portrait_BhwC
     return ()
 
-  def decode_step(self, state, latents_BhwC):
-    """One latent frame of each stream -> (state, `stride` video frames).
-
-    The frames are [B, stride, Y, X, 3] in [0, 1]; pure.
-    """
-    return state, self.apply_decode(latents_BhwC)[:, None]
-
-  def encode(self, frames_BTYX3):
-    """Video of any length, uint8 -> normalised latents [B T h w C], float32."""
-    return self._in_rows(self._encode_rows, frames_BTYX3)
-
-  def decode(self, latents_BThwC):
-    """Normalised latents of any length -> video [B T Y X 3], uint8."""
-    return self._in_rows(self._decode_rows, latents_BThwC)
-
-  @functools.cached_property
-  def _encode_rows(self):
-    @jax.jit
-    def rows(pictures_BYX3):
-      return self.apply_encode(pictures_BYX3.astype(jnp.float32) / 255)
-
-    return rows
-
-  @functools.cached_property
-  def _decode_rows(self):
-    @jax.jit
-    def rows(latents_BhwC):
-      pictures_BYX3 = self.apply_decode(latents_BhwC.astype(jnp.float32))
-      return jnp.round(pictures_BYX3 * 255).astype(jnp.uint8)
-
-    return rows
-
-  def _in_rows(self, function, clips_BT):
-    """Applies a compiled function to all frames, a few fixed sizes at a time.
-
-    Sizes are powers of two, so that streaming with odd chunks compiles little.
-    """
-    clips_BT = np.asarray(clips_BT)
-    frames_B = clips_BT.reshape(-1, *clips_BT.shape[2:])
-    rows = min(_ROWS, 1 << max(len(frames_B) - 1, 0).bit_length())
-    done = []
-    for start in range(0, len(frames_B), rows):
-      part_B = frames_B[start : start + rows]
-      missing = rows - len(part_B)
-      padding = [(0, missing)] + [(0, 0)] * (part_B.ndim - 1)
-      out_B = np.asarray(function(np.pad(part_B, padding)))
-      done.append(out_B[: rows - missing])
-    if not done:
-      raise ValueError("there are no frames")
-    out_B = np.concatenate(done)
-    return out_B.reshape(*clips_BT.shape[:2], *out_B.shape[1:])
+  def decode_step(self, params, state, latent_BhwC):
+    """See `Tokenizer`."""
+    raw_BhwC = latent_BhwC * self.std + self._mean_111C
+    pictures_BYX3 = Autoencoder(self.config).apply(
+      {"params": params}, raw_BhwC, method="decode"
+    )
+    return state, jnp.clip(pictures_BYX3, 0.0, 1.0)[:, None]
 
   @property
   def _mean_111C(self):
     return jnp.asarray(self.mean_C, jnp.float32)[None, None, None]
 
 
-def save_tokenizer(directory, tokenizer):
-  """Writes the two files, each atomically, the one that vouches last.
-
-  A folder that holds this very tokenizer stays as it is; while it gets another,
-  it holds none.
+def load(config, arrays):
+  """The tokenizer of a configuration and all of its arrays.
 
   Raises:
-    UserError: the disk is full or not writable.
+    UserError: they do not belong together.
   """
-  directory = pathlib.Path(directory)
-  try:
-    if load_tokenizer(directory).fingerprint == tokenizer.fingerprint:
-      return
-  except UserError:
-    pass  # none yet, or half of one
-  directory.mkdir(parents=True, exist_ok=True)
-  (directory / "tokenizer.json").unlink(missing_ok=True)
-  with files.replacing(directory / "weights.safetensors") as temporary:
-    temporary.write_bytes(save(_arrays(tokenizer)))
-  description = {
-    "version": VERSION,
-    "config": to_dict(tokenizer.config),
-    "latent_shape": list(tokenizer.latent_shape),
-    "stride": tokenizer.stride,
-    "fingerprint": tokenizer.fingerprint,
-  }
-  files.write_json(directory / "tokenizer.json", description)
-
-
-def load_tokenizer(directory):
-  """Reads what `save_tokenizer` wrote.
-
-  Raises:
-    UserError: there is none, or it is damaged, or of another version.
-  """
-  directory = pathlib.Path(directory)
-  config, fingerprint = _read_description(directory)
-  damaged = UserError(
-    f"the tokenizer in {directory} is damaged (its weights are not those that "
-    "tokenizer.json describes); copy or train it again"
-  )
-  try:
-    arrays = load_file(directory / "weights.safetensors")
-  except (OSError, SafetensorError) as error:
-    raise damaged from error
+  config, arrays = from_config(TokenizerConfig, config), dict(arrays)
   if not _fit(arrays, config):
-    raise damaged
+    raise UserError("its weights are not those that tokenizer.json describes")
   mean_C, std = arrays.pop("latent_mean"), arrays.pop("latent_std")
-  tokenizer = Tokenizer(
-    config=config,
-    params=traverse_util.unflatten_dict(arrays, sep="/"),
-    mean_C=mean_C,
-    std=std,
-  )
-  if tokenizer.fingerprint != fingerprint:
-    raise damaged
-  return tokenizer
-
-
-def _read_description(directory):
-  """(TokenizerConfig, fingerprint) of tokenizer.json."""
-  path = directory / "tokenizer.json"
-  if not path.is_file():
-    raise UserError(
-      f"there is no tokenizer in {directory} (no tokenizer.json); "
-      "python -m launch.train_tokenizer makes one in WORKDIR/tokenizer"
-    )
-  description = read_json(path, "copy or train it again")
-  match description:
-    case {"version": version} if version != VERSION:
-      raise UserError(
-        f"{path} has version {version!r}, but {VERSION} is needed; train it "
-        "again"
-      )
-    case {"version": _, "config": dict(config), "fingerprint": str(found)}:
-      try:
-        return from_config(TokenizerConfig, config), found
-      except (UserError, ArithmeticError) as error:
-        problem = str(error)
-    case _:
-      problem = "it does not say what it describes"
-  raise UserError(f"{path} is damaged ({problem}); copy or train it again")
+  params = traverse_util.unflatten_dict(arrays, sep="/")
+  return PatchTokenizer(config, params, mean_C, std)
 
 
 def _fit(arrays, config):
@@ -270,10 +149,3 @@ def _shapes(config):
 
   leaves = traverse_util.flatten_dict(jax.eval_shape(init), sep="/")
   return {name: leaf.shape for name, leaf in leaves.items()}
-
-
-def _arrays(tokenizer):
-  """All numbers of a tokenizer by name, in numpy."""
-  arrays = traverse_util.flatten_dict(tokenizer.params, sep="/")
-  arrays |= {"latent_mean": tokenizer.mean_C, "latent_std": tokenizer.std}
-  return {name: np.asarray(array) for name, array in arrays.items()}

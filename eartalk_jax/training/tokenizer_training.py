@@ -22,7 +22,9 @@ from eartalk_jax.config import check_range, to_dict
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 from eartalk_jax.tokenizers.autoencoder import Autoencoder
-from eartalk_jax.tokenizers.patches import Tokenizer, save_tokenizer
+from eartalk_jax.tokenizers.coding import encode_portraits
+from eartalk_jax.tokenizers.patches import PatchTokenizer
+from eartalk_jax.tokenizers.storing import save_tokenizer
 from eartalk_jax.training.loop import fit
 from eartalk_jax.training.sharding import AUTOENCODER_RULES
 
@@ -136,7 +138,7 @@ def latent_statistics(raw, batches):
   """
   count, total_C, squares_C = 0, 0.0, 0.0
   for pictures_BYX3 in batches:
-    latents_BhwC = raw.encode(pictures_BYX3[None])[0].astype(np.float64)
+    latents_BhwC = encode_portraits(raw, pictures_BYX3).astype(np.float64)
     count += latents_BhwC[..., 0].size
     total_C = total_C + latents_BhwC.sum((0, 1, 2))
     squares_C = squares_C + np.square(latents_BhwC).sum((0, 1, 2))
@@ -184,8 +186,8 @@ def train_tokenizer(
       return
     params = jax.device_get(params)
     zeros_C = np.zeros(config.channels, np.float32)
-    raw = Tokenizer(config, params, mean_C=zeros_C, std=np.float32(1))
-    tokenizer = Tokenizer(config, params, *latent_statistics(raw, sample))
+    raw = PatchTokenizer(config, params, mean_C=zeros_C, std=np.float32(1))
+    tokenizer = PatchTokenizer(config, params, *latent_statistics(raw, sample))
     save_tokenizer(pathlib.Path(workdir) / "tokenizer", tokenizer)
     judge(tokenizer)
 

@@ -22,6 +22,7 @@ from eartalk_jax.denoising.guidance import NO_GUIDANCE
 from eartalk_jax.layers.patches import to_latents, to_tokens
 from eartalk_jax.models.backbone import Layer, band, unstack_layers
 from eartalk_jax.models.talker import opening
+from eartalk_jax.tokenizers import to_uint8
 
 
 @flax.struct.dataclass
@@ -170,12 +171,12 @@ def step(model, weights, state, signals, guidance=NO_GUIDANCE):
 
 
 def pixels_step(
-  model, tokenizer, weights, state, signals, guidance=NO_GUIDANCE
+  model, decode_step, weights, state, signals, guidance=NO_GUIDANCE
 ):
   """`step` and what the tokenizer shows of it.
 
   Args:
-    tokenizer: of the frames; its own `params` decode.
+    decode_step: the tokenizer's, with its parameters.
     state: (StreamState, state of the tokenizer's decoder).
     model, weights, signals, guidance: see `step`.
 
@@ -185,10 +186,9 @@ def pixels_step(
     state are of use.
   """
   stream, latent_BhwC = step(model, weights, state[0], signals, guidance)
-  decode, frames_BtYX3 = tokenizer.decode_step(state[1], latent_BhwC)
+  decode, frames_BtYX3 = decode_step(state[1], latent_BhwC)
   fine_B = _finite(latent_BhwC) & _finite(frames_BtYX3)
-  pixels_BtYX3 = jnp.round(frames_BtYX3 * 255).astype(jnp.uint8)
-  return (stream, decode), pixels_BtYX3, fine_B
+  return (stream, decode), to_uint8(frames_BtYX3), fine_B
 
 
 def _finite(x):

@@ -1,0 +1,130 @@
+"""A video tokenizer from elsewhere: stride 4, a decoder with state and delay.
+
+Nothing outside of this file knows it, and the whole road is walked with it.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from road import DARK, LIGHT, Road, beeps
+
+from eartalk_jax import tokenizers
+from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
+from eartalk_jax.speech import open_speech
+from eartalk_jax.tokenizers.coding import decode, encode, round_trip
+from eartalk_jax.tokenizers.hashing import fingerprint_of
+from eartalk_jax.tokenizers.storing import load_tokenizer, save_tokenizer
+
+SIZE, S = 16, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+  size: int = SIZE
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Four:
+  """Brightness of 4 x 4 tiles; a latent's channels are its frames'."""
+
+  config: Config = Config()
+  params = {"gain": np.array(1, np.float32)}
+  kind, stride, delay = "four", S, 1
+  picture_shape, latent_shape = (SIZE, SIZE), (4, 4, S)
+  mean_C, std_C = np.full(S, 0.5, np.float32), np.full(S, 0.25, np.float32)
+
+  @property
+  def fingerprint(self):
+    return fingerprint_of(self.config, self.arrays())
+
+  def arrays(self):
+    return dict(self.params)
+
+  def encode_portrait(self, params, picture_BYX3):
+    return self._latent(params, jnp.repeat(picture_BYX3[:, None], S, axis=1))
+
+  def init_encode(self, params, portrait_BYX3):
+    return (), self.encode_portrait(params, portrait_BYX3)
+
+  def encode_step(self, params, state, frames_BsYX3):
+    return state, self._latent(params, frames_BsYX3)
+
+  def _latent(self, params, frames_BsYX3):
+    b, s, y, x, _ = frames_BsYX3.shape
+    tiles = frames_BsYX3.reshape(b, s, 4, y // 4, 4, x // 4, 3)
+    grey = tiles.mean((3, 5, 6)) * params["gain"]
+    return (jnp.moveaxis(grey, 1, -1) - 0.5) / 0.25
+
+  def init_decode(self, params, portrait_BYX3, portrait_BhwC):
+    return portrait_BhwC
+
+  def decode_step(self, params, state, latent_BhwC):
+    grey = jnp.moveaxis(state * 0.25 + 0.5, -1, 1)
+    grey = jnp.repeat(jnp.repeat(grey, SIZE // 4, 2), SIZE // 4, 3)
+    return latent_BhwC, jnp.clip(jnp.stack([grey] * 3, -1), 0, 1)
+
+
+def load(config, arrays):
+  assert set(arrays) == {"gain"}
+  return Four(from_config(Config, config))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known():
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(tokenizers.KINDS, "four", load)
+    yield
+
+
+def clip(frames):
+  """Grey pictures that tell their frame."""
+  grey_T = (np.arange(frames) * 2 % 256).astype(np.uint8)
+  return np.broadcast_to(grey_T[:, None, None, None], (frames, SIZE, SIZE, 3))
+
+
+def test_clips_come_back_frame_by_frame():
+  frames_1TYX3 = clip(1 + 25 * S)[None]
+  latents_1thwC = encode(Four(), frames_1TYX3)
+  assert latents_1thwC.shape == (1, 26, 4, 4, S)
+  back_1TYX3 = decode(Four(), frames_1TYX3[:, 0], latents_1thwC)
+  np.testing.assert_array_equal(back_1TYX3, frames_1TYX3)
+  assert round_trip(Four(), clip(31)[None]).shape[1] == 31
+
+
+def test_one_that_does_not_do_what_it_declares_is_refused(tmp_path):
+  class Other(Four):
+    stride = 2
+
+  save_tokenizer(tmp_path, Four())
+  assert load_tokenizer(tmp_path).fingerprint == Four().fingerprint
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(tokenizers.KINDS, "four", lambda config, arrays: Other())
+    with pytest.raises(UserError, match="declares .*stride 2.* and makes"):
+      load_tokenizer(tmp_path)
+  with pytest.MonkeyPatch.context() as patch:
+    patch.delitem(tokenizers.KINDS, "four")
+    with pytest.raises(UserError, match="unknown kind 'four'"):
+      load_tokenizer(tmp_path)
+
+
+def test_the_whole_road(tmp_path):
+  road = Road(tmp_path, Four(), open_speech("mel:8"))
+  once = road.train(300, name="once")
+  again = road.train(150, 300)
+  jax.tree.map(np.testing.assert_array_equal, once, again)
+  samples_S, beeping_T = beeps(1 + 25 * S, seed=99)
+  film_T = road.film(samples_S)
+  assert len(film_T) == 101
+  # What is heard is seen, in its frame and in no other.
+  light_T = film_T > (DARK + LIGHT) / 2
+  assert (light_T == beeping_T)[1:].mean() > 0.95
+  for late in (-1, 1):
+    assert (np.roll(light_T, late) == beeping_T).mean() < 0.9
+  stream_T = road.stream(samples_S, cut=40_000)
+  assert np.abs(stream_T - film_T).max() < 6  # what the codec does
+  figures = road.evaluate()
+  assert figures["frames"] == 75 and figures["tokenizer_psnr_db"] > 40
