@@ -20,7 +20,7 @@ import tensorflow_datasets as tfds
 from data_pipelines import shards
 from eartalk_jax import files
 from eartalk_jax.config import describe, differences
-from eartalk_jax.controls import mirror as mirroring
+from eartalk_jax.controls import known
 from eartalk_jax.counting import counting
 from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
@@ -104,7 +104,7 @@ def _tokenize(frames, tokenizer, speech, out, mirror, features):
 
 
 def _check_mirror(frames):
-  strange = mirroring.unknown(frames.manifest["track_sizes"])
+  strange = known.without_mirror(frames.manifest["track_sizes"])
   if strange:
     raise UserError(
       f"{frames.directory}: nobody knows what the tracks {strange} are in a "
@@ -200,7 +200,7 @@ def _records(source, clips, encoders, mirror, advance):
 def _mirrored(clip):
   """The record of a clip in a mirror."""
   tracks = {
-    name: mirroring.mirrored(name.removeprefix("tracks/"), value)
+    name: known.mirrored(name.removeprefix("tracks/"), value)
     for name, value in clip.items()
     if name.startswith("tracks/")
   }

@@ -10,6 +10,7 @@ from eartalk_jax import files
 from eartalk_jax.counting import clock
 from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
+from eartalk_jax.evaluation.figures import FIGURES
 from eartalk_jax.evaluation.targets import judge, read_figures
 from eartalk_jax.locks import alone_in
 from eartalk_jax.outputs import check_folder
@@ -154,14 +155,15 @@ def summary(out, metrics):
   """The targets as a table, and where to look next, in plain text."""
   lines = ["", f"{'':34}{'needed':>14}{'measured':>14}"]
   lines += [
-    f"{v.target.label:34}{v.needed:>14}{v.measured:>14}  {v.mark}"
+    f"{v.figure.heading:34}{v.needed:>14}{v.measured:>14}  {v.mark}"
     for v in judge(metrics)
   ]
   if metrics.get("lip_ceiling") is not None:
+    names = ("lip_ceiling", "lip_copy_baseline", "lip_wrong_audio_own_ceiling")
+    real, still, common = (FIGURES["lip"].text(metrics[n]) for n in names)
     lines.append(
-      f"lip: {metrics['lip_ceiling']:.2f} on real video, "
-      f"{metrics['lip_copy_baseline']:.2f} for a still portrait; two people's "
-      f"true mouths agree by {metrics['lip_wrong_audio_own_ceiling']:.2f}"
+      f"lip: {real} on real video, {still} for a still portrait; two people's "
+      f"true mouths agree by {common}"
     )
   return "\n".join(
     [

@@ -11,6 +11,7 @@ from eartalk_jax.documents import without_nan
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import measuring as evaluation
 from eartalk_jax.evaluation import plots
+from eartalk_jax.evaluation.figures import chosen
 from eartalk_jax.evaluation.held_out import check_fit, load_clips
 from eartalk_jax.evaluation.held_out_videos import make_videos, strip_pictures
 from eartalk_jax.evaluation.probe import probe_config
@@ -22,6 +23,7 @@ from eartalk_jax.training.compilation import use_compile_cache
 from launch import cli
 from launch.arguments import Parser, integer
 
+_TOLD = chosen("tokenizer_psnr_db", "lip", "yaw", "pitch", "blink", "emotion")
 _EPILOG = """example:
   python -m launch.evaluate --checkpoint runs/demo/talker \\
     --data runs/demo/frames/held_out --out runs/demo/evaluation
@@ -34,7 +36,7 @@ clip; emotion is the share of frames that the probe recognises. NAME_ceiling is
 the probe's score on real frames, NAME_copy_baseline that of a still portrait.
 The first half of the clips is also driven by the speech of the second half
 (lip_wrong_audio_...).
-A figure is null where the clips have no truth for it.
+A figure is null where the clips have no truth for it: see not_measured.
 """
 
 
@@ -165,9 +167,9 @@ def main(argv=None):
     generator = load_generator(args.checkpoint)
     held_out = open_dataset(args.data, "frames")
     metrics = evaluate(args, generator, held_out, _window(args.checkpoint))
-  for name in ("tokenizer_psnr_db", "lip", "yaw", "pitch", "blink", "emotion"):
+  for name, figure in _TOLD.items():
     if metrics.get(name) is not None:
-      print(f"{name}: {metrics[name]:.3f}")
+      print(f"{name}: {figure.text(metrics[name])}")
   print(f"everything is in {args.out}")
 
 

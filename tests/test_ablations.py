@@ -1,5 +1,6 @@
 """The ablation study's table, and its variants."""
 
+import dataclasses
 import inspect
 import json
 import subprocess
@@ -11,6 +12,7 @@ from configs import ablation
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import ablations
+from eartalk_jax.evaluation.figures import FIGURES
 from eartalk_jax.training.train_config import TrainConfig
 from launch import ablate
 
@@ -34,11 +36,15 @@ def test_a_difference_counts_beyond_both_spreads():
   mean, spread = found["worse"]["lip"]
   assert (round(mean, 6), round(spread, 6)) == (0.6, 0.1)
   told = {
-    name: ablations.verdict(found[name], found["full"], "lip") for name in found
+    name: ablations.verdict(found[name], found["full"], FIGURES["lip"])
+    for name in found
   }
   assert told == {"full": "", "worse": "worse", "noisy": "", "better": "better"}
   # More seconds are neither better nor worse.
-  assert ablations.verdict(found["worse"], found["full"], "train_seconds") == ""
+  seconds = FIGURES["train_seconds"]
+  assert ablations.verdict(found["worse"], found["full"], seconds) == ""
+  loud = dataclasses.replace(FIGURES["lip"], better="less")
+  assert ablations.verdict(found["worse"], found["full"], loud) == "better"
 
 
 def test_the_page_names_every_run_that_failed(tmp_path):

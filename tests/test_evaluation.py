@@ -57,7 +57,7 @@ def test_a_frozen_generator_scores_nothing():
   assert metrics["emotion_changed"] == 0
   assert metrics["clips_counted"]["emotion_changed"] == 3
   # So a still portrait passes no aim but those of the picture.
-  passed = {verdict.target.key for verdict in judge(metrics) if verdict.passed}
+  passed = {verdict.figure.key for verdict in judge(metrics) if verdict.passed}
   assert passed <= {
     "tokenizer_psnr_db",
     "lip_wrong_audio_own",
@@ -102,6 +102,9 @@ def test_figures_without_truth_are_none_and_nothing_breaks():
   metrics, _, generator = figures("oracle", people)
   assert metrics["yaw"] is None
   assert metrics["clips_counted"]["yaw"] == 0
+  told = metrics["not_measured"]
+  assert {n for n, value in metrics.items() if value is None} == set(told)
+  assert told["yaw_ceiling"] == "no clip has a truth of pose"
   assert metrics["clips_counted"]["lip"] == 3
   assert metrics["lip"] > 0.999
   assert "pose" not in generator.calls[0][0]
@@ -114,7 +117,8 @@ def test_no_truth_at_all_still_gives_the_figures_of_pictures():
   )
   metrics, arrays, _ = figures("frozen", people, probe=False)
   assert metrics["motion_ratio"] == 0
-  assert "lip" not in metrics
+  assert metrics["lip"] is metrics["emotion_changed_ceiling"] is None
+  assert "truth of mouth" in metrics["not_measured"]["lip"]
   assert arrays == {}
 
 

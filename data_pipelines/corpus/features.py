@@ -16,9 +16,12 @@ from data_pipelines.corpus.canvas import (
   open_curve,
 )
 from data_pipelines.corpus.identity import mix
+from eartalk_jax.controls.known import TRACKS
 
 _DARK = (0.12, 0.07, 0.07)
 _SIDES = np.array([-1.0, 1.0])[:, None]
+_OPEN, _WIDE, _ROUND = TRACKS["mouth"].full
+_LOOK_2 = np.array(TRACKS["gaze"].full)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,7 +93,7 @@ def draw_eyes(canvas, head, person, face, blink, gaze_2):
 def _draw_irises(canvas, head, person, gaze_2):
   radius = 0.95 * person.eye_height
   middle = _SIDES * [person.eye_gap, 0] + [0, person.eye_level]
-  shift = gaze_2 * np.array([0.48 * person.eye_width, 0.4 * radius])
+  shift = gaze_2 * (_LOOK_2 * [person.eye_width, radius])
   disc = closed_curve(head.face(circle() * radius + (middle + shift)[:, None]))
   centre = disc.mean(axis=1, keepdims=True)
   spark = head.scale * radius * np.array([-0.3, 0.38])
@@ -117,9 +120,9 @@ def draw_brows(canvas, head, person, face):
 def draw_mouth(canvas, head, person, face, mouth_3):
   """Lips and what is between them for a shape (open, width, round)."""
   opening, width, rounding = mouth_3
-  w = person.mouth_width * (0.84 + 0.4 * width - 0.36 * rounding)
+  w = person.mouth_width * (0.84 + _WIDE * width - _ROUND * rounding)
   w *= 1 + 0.7 * max(face.smile, 0)
-  gap = 0.4 * opening
+  gap = _OPEN * opening
   x = np.array([-1.0, -0.72, -0.38, 0.0, 0.38, 0.72, 1.0])
   bow = person.lip_fullness * (1 + 0.35 * rounding)
   hold = face.smile * (np.abs(x) ** 1.6 - 0.35)

@@ -8,7 +8,9 @@ Dimension key: K points; stacks of points [M K 2] are welcome everywhere.
 
 import numpy as np
 
-_MAX_YAW, _MAX_PITCH, _MAX_ROLL = np.radians((18.0, 14.0, 9.0))
+from eartalk_jax.controls.known import TRACKS
+
+_FULL_3 = np.radians(TRACKS["pose"].full)
 _PIVOT = np.array([0.0, -0.7, -0.25])
 _DEPTH = 0.72
 _CURVE = 1 / np.array([0.88, 1.2])
@@ -41,7 +43,7 @@ class HeadPose:
   """
 
   def __init__(self, pose_3, middle, scale):
-    yaw, pitch, roll = np.asarray(pose_3) * (_MAX_YAW, _MAX_PITCH, _MAX_ROLL)
+    yaw, pitch, roll = np.asarray(pose_3) * _FULL_3
     sy, cy = np.sin(yaw), np.cos(yaw)
     sp, cp = np.sin(-pitch), np.cos(pitch)
     sr, cr = np.sin(-roll), np.cos(roll)

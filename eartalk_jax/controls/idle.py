@@ -9,16 +9,16 @@ import functools
 
 import numpy as np
 
+from eartalk_jax.controls.known import TRACKS
 from eartalk_jax.spans import FPS
 
+# How far eyes close and turn, and heads swing: yaw, pitch, roll.
+(_SHUT,), _REACH, _SWAY = (TRACKS[n].idle for n in ("blink", "gaze", "pose"))
 # A blink in each span of 3.2 s, about 19 in a minute, 0.2 s long.
 _BLINK_SPAN = 80
 _LID = (0.4, 1.0, 1.0, 0.7, 0.3)
 # A new point to look at every 1.6 s; half of them are the viewer.
 _GAZE_SPAN = 40
-_GAZE_REACH = (0.35, 0.2)
-# Yaw, pitch and roll swing by so much; a pose of 1 is as far as heads turn.
-_SWAY = (0.12, 0.08, 0.05)
 _SWAY_SECONDS = (3.0, 8.0)
 
 
@@ -48,7 +48,7 @@ class Idle:
       found["gaze"] = _look(self.seed, frame // _GAZE_SPAN)
     if self.pose is not None:
       pose_3 = np.asarray(self.pose) + _sway(self.seed, frame)
-      found["pose"] = np.clip(pose_3, -1, 1).tolist()
+      found["pose"] = np.clip(pose_3, *TRACKS["pose"].range).tolist()
     return found
 
 
@@ -76,7 +76,7 @@ def _rng(*numbers):
 def _lid(seed, frame):
   span, place = divmod(frame, _BLINK_SPAN)
   step = place - _blink_place(seed, span)
-  return _LID[step] if 0 <= step < len(_LID) else 0.0
+  return _SHUT * _LID[step] if 0 <= step < len(_LID) else 0.0
 
 
 @functools.lru_cache(maxsize=1024)
@@ -88,7 +88,7 @@ def _blink_place(seed, span):
 def _look(seed, span):
   rng = _rng(seed, 2, span)
   away = rng.random() < 0.5
-  return [float(away * rng.uniform(-reach, reach)) for reach in _GAZE_REACH]
+  return [float(away * rng.uniform(-reach, reach)) for reach in _REACH]
 
 
 def _sway(seed, frame):

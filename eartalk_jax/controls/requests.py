@@ -7,7 +7,8 @@ A key is a frame number (25 a second, from 0), in plain digits. Its value holds
 until the next key of the same control; null, and every frame before the first
 key, means "not given": the model decides. A value is a list of numbers (or one
 number for a control of size 1), or the name of a category. Numbers lie in
-[-1, 1], those of blink in [0, 1]; 1 is full scale, so poses are no degrees.
+[-1, 1], those of blink in [0, 1]; what 1 is stands in `known`. Poses are no
+degrees.
 
 A portrait file says what is known of the portrait itself, in the same values
 without frames: {"pose": [0.1, 0, 0], "emotion": "neutral"}.
@@ -22,16 +23,10 @@ import re
 import numpy as np
 
 from eartalk_jax.bounds import shown
+from eartalk_jax.controls.known import track_of
 from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 
-RANGES = {"blink": (0.0, 1.0)}
-# Of controls that are often given in other units.
-SCALES = {
-  "pose": "1 is as far as heads turn; degrees?",
-  "gaze": "1 is as far as eyes turn; degrees?",
-}
-_USUAL_RANGE = (-1.0, 1.0)
 # One way to write each frame: "01" or "1_0" would be a second wish for it.
 _FRAME = re.compile("0|[1-9][0-9]{0,8}")
 
@@ -181,22 +176,17 @@ def parse_value(wish, control, categories, where):
       f"{where}: {len(numbers_K)} numbers, but {control.name} has "
       f"{control.size}"
     )
-  low, high = range_of(control.name)
+  low, high = track_of(control.name).range
   for number in numbers_K:
     real = isinstance(number, numbers.Real) and not isinstance(number, bool)
     # NaN is in no range; integers of any length can be compared.
     if not (real and low <= number <= high):
-      scale = SCALES.get(control.name) if real else None
+      hint = track_of(control.name).hint if real else ""
       raise UserError(
         f"{where}: {shown(number)} is not a number from {low:g} to {high:g}"
-        + (f" ({scale})" if scale else "")
+        + (f" ({hint})" if hint else "")
       )
   return [float(number) for number in numbers_K]
-
-
-def range_of(name):
-  """(lowest, highest) number of a continuous control."""
-  return RANGES.get(name, _USUAL_RANGE)
 
 
 def _hint(name, known):

@@ -7,30 +7,45 @@ import statistics
 from matplotlib import pyplot as plt
 
 from eartalk_jax import files, plotting
+from eartalk_jax.evaluation.figures import name_of
+from eartalk_jax.evaluation.metrics import all_figures
 from eartalk_jax.plotting import OURS, QUIET, STYLE, TRUTH
 
-# Figure -> (heading, decimals, whether more is better; None if neither is).
-FIGURES = {
-  "lip": ("lip", 3, True),
-  "lip_wrong_audio_driving": ("lip, other speech", 3, True),
-  "lip_last_tenth": ("lip, end of long stream", 3, True),
-  "yaw": ("yaw", 3, True),
-  "blink": ("blink", 3, True),
-  "emotion_changed": ("emotion, changed", 3, True),
-  "own_portrait_nearest": ("own portrait nearest", 3, True),
-  "psnr_db": ("PSNR to real, dB", 2, True),
-  "motion_ratio": ("motion over real", 2, None),
-  "train_seconds": ("training, s", 0, None),
-  "frame_ms": ("frame, ms", 1, None),
-}
+# Of generated video, what the page does not show; it shows all else.
+_LEFT_OUT = (
+  "lip_width",
+  "lip_round",
+  "lip_wrong_audio_own",
+  "lip_first_tenth",
+  "pitch",
+  "roll",
+  "gaze_x",
+  "gaze_y",
+  "emotion",
+  "clips",
+  "frames",
+  "long_streams",
+  "long_stream_frames",
+)
+
+
+def shown(rows):
+  """{key: Figure} of what the page shows of these runs."""
+  return {
+    key: figure
+    for key, figure in all_figures().items()
+    if name_of(key, "") == key
+    and key not in _LEFT_OUT
+    and any(row.get(key) is not None for row in rows)
+  }
 
 
 def summarise(rows):
   """{variant: {figure: (mean, spread over seeds)}}; failed runs left out."""
-  found = {}
+  found, names = {}, shown(rows)
   for row in rows:
-    kept = found.setdefault(row["variant"], {name: [] for name in FIGURES})
-    for name in FIGURES:
+    kept = found.setdefault(row["variant"], {name: [] for name in names})
+    for name in names:
       if row.get(name) is not None:
         kept[name].append(row[name])
   return {
@@ -47,19 +62,19 @@ def _spread(values):
   return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
-def verdict(found, full, name):
+def verdict(found, full, figure):
   """Says "worse", "better" or, within the spread, "".
 
   It counts where the means are further apart than both standard deviations
   together.
   """
-  better = FIGURES[name][2]
-  if better is None or name not in found or name not in full:
+  key, better = figure.key, figure.better
+  if better is None or key not in found or key not in full:
     return ""
-  (mean, spread), (base, base_spread) = found[name], full[name]
+  (mean, spread), (base, base_spread) = found[key], full[key]
   if not abs(mean - base) > spread + base_spread:
     return ""
-  return "better" if (mean > base) == better else "worse"
+  return "better" if (mean > base) == (better == "more") else "worse"
 
 
 def write_page(directory, told, rows):
@@ -71,22 +86,20 @@ def write_page(directory, told, rows):
     rows: a dictionary for each run: variant, seed and figures, or `failed`.
   """
   directory = pathlib.Path(directory)
-  summary = summarise(rows)
+  summary, figures = summarise(rows), shown(rows).values()
   seeds = len({row["seed"] for row in rows})
   lines = [
     f"Means over {seeds} seeds ± their standard deviation. **Bold**: worse "
     "than the full model by more than both deviations together; *italic*: "
     "better by as much.",
     "",
-    "| variant | what is different | "
-    + " | ".join(heading for heading, _, _ in FIGURES.values())
-    + " |",
-    "|---|---|" + "---|" * len(FIGURES),
+    _line(["variant", "what is different", *(f.heading for f in figures)]),
+    "|---|---|" + "---|" * len(figures),
   ]
   full = summary[next(iter(told))]
   for variant, what in told.items():
-    cells = [_cell(summary[variant], full, name) for name in FIGURES]
-    lines.append(f"| {variant} | {what} | " + " | ".join(cells) + " |")
+    cells = [_cell(summary[variant], full, figure) for figure in figures]
+    lines.append(_line([variant, what, *cells]))
   failed = [row for row in rows if "failed" in row]
   lines += [""] * bool(failed)
   lines += [
@@ -99,23 +112,25 @@ def write_page(directory, told, rows):
   files.write_text(directory / "ablations.md", "\n".join(lines) + "\n")
 
 
-def _cell(found, full, name):
-  if name not in found:
+def _line(cells):
+  return f"| {' | '.join(cells)} |"
+
+
+def _cell(found, full, figure):
+  if figure.key not in found:
     return "-"
-  _, decimals, _ = FIGURES[name]
-  mean, spread = found[name]
-  text = f"{mean:.{decimals}f}"
+  mean, spread = found[figure.key]
+  # A mean over seeds says more than one run does.
+  text = figure.text(mean, finer=1)
   if not math.isnan(spread):
-    text += f" ± {spread:.{decimals}f}"
-  mark = {"worse": "**", "better": "*", "": ""}[verdict(found, full, name)]
+    text += f" ± {figure.text(spread, finer=1)}"
+  mark = {"worse": "**", "better": "*", "": ""}[verdict(found, full, figure)]
   return f"{mark}{text}{mark}"
 
 
 def draw(told, rows):
   """A dot for each run, a bar at the mean; one panel for each figure."""
-  names = [
-    name for name in FIGURES if any(row.get(name) is not None for row in rows)
-  ]
+  names = shown(rows)
   columns = 4
   lines = -(-len(names) // columns)
   figure, axes = plt.subplots(
@@ -143,7 +158,7 @@ def draw(told, rows):
       axis.plot([mean] * 2, [place - 0.35, place + 0.35], color=color, lw=2)
       if place == 0:
         axis.axvline(mean, color=QUIET, lw=0.8, zorder=0)
-    axis.set_title(FIGURES[name][0], loc="left", fontsize=10)
+    axis.set_title(names[name].heading, loc="left", fontsize=10)
     axis.set_yticks(list(places.values()), list(places))
   figure.tight_layout()
   return figure

@@ -13,8 +13,9 @@ seen, and that is compared with the truth:
   NAME_tokenizer                 the same for real frames, encoded and decoded
   NAME_copy_baseline             the same for a portrait that never moves
 
-A figure is None where no clip has the truth for it. See `scores` for clips in
-which something stands still.
+A figure is None where no clip has the truth for it; "not_measured" says so.
+See `scores` for clips in which something stands still, and `metrics` for what
+is measured on each video.
 
 Dimension key:  T frames, K numbers of a track, ..YX3 pictures.
 """
@@ -22,16 +23,18 @@ Dimension key:  T frames, K numbers of a track, ..YX3 pictures.
 import numpy as np
 
 from eartalk_jax.counting import counting
+from eartalk_jax.evaluation import metrics as measures
 from eartalk_jax.evaluation import rollouts, scores
+from eartalk_jax.evaluation.figures import name_of
+from eartalk_jax.evaluation.metrics import Seen
+from eartalk_jax.evaluation.metrics.tracks import of_tracks
 
-# What the columns of a track are called; others are NAME_0, NAME_1, ...
-FIGURES = {
-  "mouth": ("lip", "lip_width", "lip_round"),
-  "pose": ("yaw", "pitch", "roll"),
-  "blink": ("blink",),
-  "gaze": ("gaze_x", "gaze_y"),
+_LACKING = {
+  "truth": "no clip has a truth of",
+  "probe": "no probe reads",
+  "reader": "there is no",
 }
-_SSIM_EVERY = 10
+_UNDEFINED = "no clip has what it is measured on"
 
 
 def measure(clips, videos, probe):
@@ -43,161 +46,118 @@ def measure(clips, videos, probe):
     probe: a `TrainedProbe`, or None: then only what needs no truth.
 
   Returns:
-    metrics: flat dict of numbers (or None), and "clips_counted" {figure: n}.
+    metrics: flat dict of numbers (or None); "clips_counted" {figure: n}, and
+      "not_measured" {figure: why it is None} if any is.
     arrays: dict of arrays for plots.
   """
-  metrics = _picture_figures(clips, videos)
-  if probe is None:
-    return metrics, {}
-  read = _read_everything(clips, videos, probe)
-  counts = {}
-  for suffix, reading in (
-    ("", read["own"]),
-    ("_ceiling", read["real"]),
-    ("_tokenizer", read["decoded"]),
-    ("_copy_baseline", read["still"]),
-  ):
-    for name, values in _compare(probe.config, reading, clips).items():
-      metrics[name + suffix], counts[name + suffix] = values
-  metrics["clips_counted"] = counts
-  if "mouth" not in dict(probe.config.tracks):
-    return metrics, {}
-  metrics |= _wrong_audio_figures(clips, read["wrong"])
-  drift, lip_by_tenth = _drift(videos.streams, read["long"])
-  arrays = _traces(clips, read) | {"lip_by_tenth": lip_by_tenth}
-  return metrics | drift, arrays
+  seen = _see(clips, videos, probe)
+  frames = sum(len(video) for video in videos.decoded)
+  metrics = {"clips": len(clips), "frames": frames}
+  figures, counts, reasons = _figures(clips, seen, probe)
+  metrics |= figures | {"clips_counted": counts}
+  arrays = {}
+  if probe is not None and "mouth" in dict(probe.config.tracks):
+    metrics |= _wrong_audio_figures(clips, seen["wrong"])
+    drift, lip_by_tenth = _drift(videos.streams, seen["long"])
+    metrics |= drift
+    arrays = _traces(clips, seen) | {"lip_by_tenth": lip_by_tenth}
+  for name, value in metrics.items():
+    if value is None:
+      reasons.setdefault(name, _UNDEFINED)
+  if reasons:
+    metrics["not_measured"] = reasons
+  return metrics, arrays
 
 
-def _picture_figures(clips, videos):
-  """What is measured on pixels directly."""
-  pairs = [
-    (ours, real)
-    for clip, video in zip(clips, videos.decoded, strict=True)
-    for ours, real in zip(video, clip.frames_TYX3, strict=True)
-  ]
-  portraits = np.stack([clip.portrait_YX3 for clip in clips])
-  real = [clip.frames_TYX3 for clip in clips]
-  return {
-    "clips": len(clips),
-    "frames": len(pairs),
-    "tokenizer_psnr_db": float(np.mean([scores.psnr(*p) for p in pairs])),
-    "tokenizer_ssim": float(
-      np.mean([scores.ssim(*p) for p in pairs[::_SSIM_EVERY]])
-    ),
-    "psnr_db": _psnr(videos.own, clips),
-    "psnr_db_copy_baseline": _psnr(map(_still, clips), clips),
-    "own_portrait_nearest": _nearest_share(videos.own, portraits),
-    "own_portrait_nearest_ceiling": _nearest_share(real, portraits),
-    "motion_ratio": _motion_ratio(videos.own, real),
-    "motion_ratio_tokenizer": _motion_ratio(videos.decoded, real),
-  }
-
-
-def _psnr(videos, clips):
-  """Of all frames against the real ones, whose pose and speech they share."""
-  return float(
-    np.mean(
-      [
-        scores.psnr(ours, real)
-        for video, clip in zip(videos, clips, strict=True)
-        for ours, real in zip(video, clip.frames_TYX3, strict=True)
-      ]
-    )
-  )
-
-
-def _nearest_share(videos, portraits_BYX3):
-  return float(
-    np.mean(
-      [
-        scores.nearest_portrait(video, portraits_BYX3) == index
-        for index, video in enumerate(videos)
-      ]
-    )
-  )
-
-
-def _motion_ratio(videos, real):
-  moved = np.mean([scores.motion(video) for video in videos])
-  return float(moved / max(np.mean([scores.motion(v) for v in real]), 1e-9))
-
-
-def _read_everything(clips, videos, probe):
-  """The probe's reading of each kind of video, {kind: [{track: [T, K]}]}."""
+def _see(clips, videos, probe):
+  """Every video with the probe's reading of it, {kind: [Seen]}."""
   kinds = {
-    "real": [clip.frames_TYX3 for clip in clips],
-    "decoded": videos.decoded,
-    "still": [_still(clip) for clip in clips],
-    "own": videos.own,
+    "_ceiling": [clip.frames_TYX3 for clip in clips],
+    "_tokenizer": videos.decoded,
+    "_copy_baseline": [_still(clip) for clip in clips],
+    "": videos.own,
     "wrong": videos.wrong,
     "long": videos.long,
   }
+  if probe is None:
+    return {k: [Seen(video, {}) for video in v] for k, v in kinds.items()}
   total = sum(len(kind) for kind in kinds.values())
   with counting("probe reads", total, "videos") as advance:
-    read = {}
+    seen = {}
     for name, kind in kinds.items():
-      read[name] = []
+      seen[name] = []
       for video in kind:
-        read[name].append(probe.read(video))
+        seen[name].append(Seen(video, probe.read(video)))
         advance()
-  return read
+  return seen
+
+
+def _figures(clips, seen, probe):
+  """What all metrics say of all kinds of videos.
+
+  Returns:
+    {figure: value}, {figure: clips counted} and {figure: why it is None}.
+  """
+  found, counts, reasons = {}, {}, {}
+  config = None if probe is None else probe.config
+  for metric in (*measures.METRICS, *of_tracks(config)):
+    reason = _lacking(metric, clips, config)
+    for kind in metric.over:
+      if reason:
+        values = {figure.key: (None, 0) for figure in metric.figures}
+      else:
+        values = _apply(metric, seen[kind], clips)
+      for key, (value, count) in values.items():
+        name = name_of(key, kind)
+        found[name] = value
+        if count is not None:
+          counts[name] = count
+        if reason:
+          reasons[name] = reason
+  return found, counts, reasons
+
+
+def _lacking(metric, clips, config):
+  """Why a metric cannot measure anything; None if it can."""
+  offered = {f"truth:{name}" for clip in clips for name in clip.tracks}
+  if config is not None:
+    read = (*config.tracks, *config.classes)
+    offered |= {"reader:probe", *(f"probe:{name}" for name, _ in read)}
+  for need in metric.needs:
+    if need not in offered:
+      whose, _, what = need.partition(":")
+      return f"{_LACKING[whose]} {what}"
+  if not any(_is_told(metric, clip) for clip in clips):
+    return "no clip has all the truth that it needs"
+  return None
+
+
+def _is_told(metric, clip):
+  """Whether a clip has all the truth that a metric needs."""
+  needs = [need.partition(":") for need in metric.needs]
+  return all(
+    what in clip.tracks for whose, _, what in needs if whose == "truth"
+  )
+
+
+def _apply(metric, seen, clips):
+  """A metric's figures of the videos whose clips have the truth it needs."""
+  state = metric.start()
+  for each, clip in zip(seen, clips, strict=True):
+    if _is_told(metric, clip):
+      metric.push(state, each, clip)
+  return metric.finish(state)
 
 
 def _still(clip):
   return np.broadcast_to(clip.portrait_YX3, clip.frames_TYX3.shape)
 
 
-def _compare(config, reading, clips):
-  """{figure: (mean over clips, clips counted)}."""
-  figures = {}
-  for track, size in config.tracks:
-    for column, name in enumerate(figure_names(track, size)):
-      figures[name] = scores.mean_over_clips(
-        [
-          scores.correlation(
-            read[track][:, column], clip.tracks[track][:, column]
-          )
-          for read, clip in zip(reading, clips, strict=True)
-          if track in clip.tracks
-        ]
-      )
-  for track, _ in config.classes:
-    shares = [
-      _shares(read[track][:, 0], clip, track)
-      for read, clip in zip(reading, clips, strict=True)
-      if track in clip.tracks
-    ]
-    for column, name in enumerate((track, f"{track}_changed")):
-      values = [share[column] for share in shares]
-      figures[name] = scores.mean_over_clips(values)
-  return figures
+def _lip(mouth_TK, truth_TK):
+  return scores.correlation(mouth_TK[:, 0], truth_TK[: len(mouth_TK), 0])
 
 
-def _shares(read_T, clip, track):
-  """Share of right frames: of all, and of those unlike the portrait."""
-  true_T = clip.tracks[track][:, 0]
-  right_T = read_T == true_T
-  changed_T = true_T != clip.portrait_tracks[track][0]
-  if not changed_T.any():
-    return right_T.mean(), np.nan
-  return right_T.mean(), right_T[changed_T].mean()
-
-
-def figure_names(track, size):
-  """What the columns of a continuous track are called."""
-  names = FIGURES.get(track, ())
-  if len(names) == size:
-    return names
-  return tuple(f"{track}_{column}" for column in range(size))
-
-
-def _lip(read, truth_TK):
-  return scores.correlation(
-    read["mouth"][:, 0], truth_TK[: len(read["mouth"]), 0]
-  )
-
-
-def _wrong_audio_figures(clips, reading):
+def _wrong_audio_figures(clips, seen):
   """Lip figures against the own truth and the driving clip's truth.
 
   Two people who speak are both quiet before and after: the ceiling of `own` is
@@ -205,12 +165,13 @@ def _wrong_audio_figures(clips, reading):
   """
   own, driving, common = [], [], []
   pairs = rollouts.wrong_audio_pairs(clips)
-  for read, (clip, driver) in zip(reading, pairs, strict=True):
+  for each, (clip, driver) in zip(seen, pairs, strict=True):
     if "mouth" in clip.tracks and "mouth" in driver.tracks:
-      own.append(_lip(read, clip.tracks["mouth"]))
-      driving.append(_lip(read, driver.tracks["mouth"]))
-      spoken = {"mouth": driver.tracks["mouth"][: len(read["mouth"])]}
-      common.append(_lip(spoken, clip.tracks["mouth"]))
+      read_TK = each.tracks["mouth"]
+      own.append(_lip(read_TK, clip.tracks["mouth"]))
+      driving.append(_lip(read_TK, driver.tracks["mouth"]))
+      spoken_TK = driver.tracks["mouth"][: len(read_TK)]
+      common.append(_lip(spoken_TK, clip.tracks["mouth"]))
   return {
     "lip_wrong_audio_own": scores.mean_over_clips(own)[0],
     "lip_wrong_audio_own_ceiling": scores.mean_over_clips(common)[0],
@@ -218,7 +179,7 @@ def _wrong_audio_figures(clips, reading):
   }
 
 
-def _drift(streams, reading):
+def _drift(streams, seen):
   """Lip figures of the tenths of the long streams: (metrics, [10])."""
   if not streams:
     nothing = {"lip_first_tenth": None, "lip_last_tenth": None}
@@ -229,10 +190,10 @@ def _drift(streams, reading):
   for start in range(0, tenth * 10, tenth):
     values = [
       scores.correlation(
-        read["mouth"][start : start + tenth, 0],
+        each.tracks["mouth"][start : start + tenth, 0],
         stream.mouth_TK[start : start + tenth, 0],
       )
-      for read, stream in zip(reading, streams, strict=True)
+      for each, stream in zip(seen, streams, strict=True)
     ]
     mean, _ = scores.mean_over_clips(values)
     lips.append(np.nan if mean is None else mean)
@@ -249,7 +210,7 @@ def _number(value):
   return float(value) if np.isfinite(value) else None
 
 
-def _traces(clips, read):
+def _traces(clips, seen):
   """Mouth openings for the plots, [clips, T], NaN past a clip's end.
 
   Of "driving" and "wrong" there are only the clips with another's speech.
@@ -259,8 +220,8 @@ def _traces(clips, read):
     "truth": [_opening(clip.tracks) for clip in clips],
     "driving": [_opening(driver.tracks) for _, driver in pairs],
   }
-  for kind in ("real", "own", "wrong"):
-    traces[kind] = [_opening(reading) for reading in read[kind]]
+  for name, kind in (("real", "_ceiling"), ("own", ""), ("wrong", "wrong")):
+    traces[name] = [_opening(each.tracks) for each in seen[kind]]
   longest = max(len(clip.frames_TYX3) for clip in clips)
   return {
     f"mouth_{name}": np.stack([_filled(row, longest) for row in rows])

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 
-from eartalk_jax.controls import mirror
+from eartalk_jax.controls import known
 
 _SPREAD_FLOOR = 1e-3
 
@@ -86,11 +86,11 @@ def gather_frames(source, config, per_clip, rng):
 
 def _mirrored(truth):
   """The truth in the mirror; None if there is a track of unknown meaning."""
-  if mirror.unknown(
+  if known.without_mirror(
     {name: value_NK.shape[1] for name, value_NK in truth.items()}
   ):
     return None
-  return {n: mirror.mirrored(n, value_NK) for n, value_NK in truth.items()}
+  return {n: known.mirrored(n, value_NK) for n, value_NK in truth.items()}
 
 
 def _scales(config, truth, has):

@@ -7,6 +7,8 @@ import json
 
 from eartalk_jax import plotting
 from eartalk_jax.counting import clock
+from eartalk_jax.evaluation.figures import BESIDE, FIGURES, KINDS, name_of
+from eartalk_jax.evaluation.metrics import all_figures
 from eartalk_jax.evaluation.report_parts import (
   image,
   page,
@@ -18,19 +20,12 @@ from eartalk_jax.evaluation.report_style import PAGE
 from eartalk_jax.evaluation.targets import judge
 from eartalk_jax.telemetry.curves import draw_curves
 
-# What goes into the long table: (figure, words).
-FIGURES = (
-  ("lip", "lips: opening"),
-  ("lip_width", "lips: width"),
-  ("lip_round", "lips: rounding"),
-  ("yaw", "yaw"),
-  ("pitch", "pitch"),
-  ("roll", "roll"),
-  ("blink", "blink"),
-  ("gaze_x", "gaze, sideways"),
-  ("gaze_y", "gaze, up and down"),
-  ("emotion", "emotion"),
-  ("emotion_changed", "emotion, where it is not the portrait's"),
+# The large figures at the top, of a kind of video.
+_TILES = (
+  ("lip", ""),
+  ("lip", "_ceiling"),
+  ("tokenizer_psnr_db", "_tokenizer"),
+  ("wall_seconds", ""),
 )
 
 
@@ -85,16 +80,12 @@ def _summary(run, verdicts):
   known = [v for v in verdicts if v.passed is not None]
   passed = sum(v.passed for v in known)
   figures = [("targets met", f"{passed} of {len(known)}")]
-  for key, label, digits in (
-    ("lip", "lip correlation", 2),
-    ("lip_ceiling", "ceiling on real video", 2),
-    ("tokenizer_psnr_db", "tokenizer, dB", 1),
-    ("wall_seconds", "minutes in all", 1),
-  ):
-    value = run.metrics.get(key)
+  for key, kind in _TILES:
+    figure, name = FIGURES[key], name_of(key, kind)
+    value = run.metrics.get(name)
     if value is not None:
-      scale = 60 if key == "wall_seconds" else 1
-      figures.append((label, f"{value / scale:.{digits}f}"))
+      what = "" if name == key else f": {KINDS[kind]}"
+      figures.append((figure.heading + what, figure.text(value)))
   return (
     f"<header><h1>{html.escape(run.title)}</h1><p>A talking head generated "
     "frame by frame from one portrait and speech, measured on people, voices "
@@ -115,8 +106,8 @@ def _video(run):
 def _targets(verdicts):
   rows = [
     [
-      html.escape(v.target.label),
-      f"<code>{v.target.key}</code>",
+      html.escape(v.figure.heading),
+      f"<code>{v.figure.key}</code>",
       html.escape(v.needed),
       html.escape(v.measured),
       f'<span class="mark {v.mark}">{v.mark}</span>',
@@ -128,32 +119,22 @@ def _targets(verdicts):
 
 
 def _figures(metrics):
-  suffixes = ("", "_ceiling", "_tokenizer", "_copy_baseline")
-  rows = [
-    [html.escape(label)] + [_number(metrics.get(key + s)) for s in suffixes]
-    for key, label in FIGURES
-    if key in metrics
-  ]
+  rows = []
+  for key, figure in all_figures().items():
+    names = [name_of(key, kind) for kind in KINDS]
+    if key not in BESIDE and any(name in metrics for name in names):
+      values = [figure.text(metrics.get(name)) for name in names]
+      rows.append([html.escape(figure.heading), *values])
   if not rows:
     return ""
-  head = [
-    "",
-    "generated",
-    "real video",
-    "encoded and decoded",
-    "still portrait",
-  ]
   note = (
-    "<p>Correlation of what the probe reads with the truth, as the mean over "
-    "clips; for emotion, the share of frames that are recognised. The probe "
-    "sees pixels only. Its score on real video is the ceiling, that of a "
-    "portrait that never moves the baseline.</p>"
+    "<p>Of lips, heads and eyes: correlation of what the probe reads with the "
+    "truth, as the mean over clips; of emotion, the share of frames that are "
+    "recognised. The probe sees pixels only. Its score on real video is the "
+    "ceiling, that of a portrait that never moves the baseline.</p>"
   )
-  return note + table(head, rows, numbers=range(1, 5))
-
-
-def _number(value):
-  return "–" if value is None else f"{value:.2f}"
+  head = ["", *KINDS.values()]
+  return note + table(head, rows, numbers=range(1, len(head)))
 
 
 def _mouths(run):

@@ -8,7 +8,7 @@ import numpy as np
 
 from eartalk_jax.attention import positions
 from eartalk_jax.config import to_dict
-from eartalk_jax.controls import requests as controls
+from eartalk_jax.controls.known import track_of
 from eartalk_jax.denoising import ddpm, flow
 from eartalk_jax.heads import masked
 from eartalk_jax.layers import basic as layers
@@ -87,7 +87,7 @@ def _describe_audio(config):
 
 
 def _describe_control(control, categories):
-  low, high = controls.range_of(control.name)
+  low, high = track_of(control.name).range
   return to_dict(control) | {
     "low": low,
     "high": high,

@@ -8,7 +8,8 @@ import dataclasses
 
 import numpy as np
 
-from eartalk_jax.controls.requests import columns, range_of
+from eartalk_jax.controls.known import track_of
+from eartalk_jax.controls.requests import columns
 from eartalk_jax.spans import FRAME_SAMPLES, SAMPLE_RATE
 
 NAMES = ("speech", "silence", "clipping", "extreme controls", "all nulls")
@@ -87,7 +88,7 @@ def _control(rng, control, frames):
     value_BTK[:] = value_BTK[:, :1]
     value_BTK[_EXTREME] = rng.integers(0, control.size, (frames, size))
   else:
-    low, high = range_of(control.name)
+    low, high = track_of(control.name).range
     wave_T1 = np.sin(np.arange(frames) / 20)[:, None]
     value_BTK = rng.uniform(low, high, (rows, 1, size)) * wave_T1
     value_BTK = np.clip(value_BTK, low, high)

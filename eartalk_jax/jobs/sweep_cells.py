@@ -18,6 +18,7 @@ from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation import measuring
+from eartalk_jax.evaluation.figures import chosen
 from eartalk_jax.evaluation.held_out import load_clips
 from eartalk_jax.evaluation.held_out_videos import make_videos
 from eartalk_jax.evaluation.probe import probe_config
@@ -35,7 +36,7 @@ from eartalk_jax.training.train_config import TrainConfig
 
 _LOOK_EVERY_S = 1.0
 # What of an evaluation a sweep keeps.
-_FIGURES = (
+_KEPT = chosen(
   "lip",
   "lip_wrong_audio_driving",
   "yaw",
@@ -145,7 +146,7 @@ class CellRunner:
       long_streams=0,
     )
     metrics, _ = measuring.measure(self._clips, videos, self._probe)
-    return {name: metrics.get(name) for name in _FIGURES}
+    return {name: metrics.get(name) for name in _KEPT}
 
 
 def fixed_set(held_out, data, model, windows, draws):

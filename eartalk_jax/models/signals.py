@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.config import nearest
-from eartalk_jax.controls.requests import SCALES, columns, range_of
+from eartalk_jax.controls.known import track_of
+from eartalk_jax.controls.requests import columns
 from eartalk_jax.errors import UserError
 
 # What is measured may go beyond full scale; degrees go far beyond.
@@ -217,10 +218,8 @@ def _check_numbers(spec, value):
         f"control {spec.name!r} holds what is no index of its {spec.size} "
         "categories; they are counted from 0"
       )
-  elif spec.name in SCALES:
-    _, full = range_of(spec.name)
+  elif hint := track_of(spec.name).hint:
+    _, full = track_of(spec.name).range
     most = np.abs(value).max(initial=0)
     if most > _BEYOND * full:
-      raise UserError(
-        f"control {spec.name!r} holds {most:g}; {SCALES[spec.name]}"
-      )
+      raise UserError(f"control {spec.name!r} holds {most:g}; {hint}")

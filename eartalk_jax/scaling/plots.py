@@ -219,7 +219,7 @@ def quality(rows):
       order = stats.spearmanr(loss, figures).statistic
       axis.set_title(f"rank correlation {order:+.2f}", fontsize=10)
       axis.set_xlabel("loss")
-      axis.set_ylabel(SAMPLES[name])
+      axis.set_ylabel(SAMPLES[name].heading)
     figure.tight_layout()
     return plotting.png(figure)
 

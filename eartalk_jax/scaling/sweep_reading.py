@@ -13,15 +13,13 @@ import pathlib
 
 from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
+from eartalk_jax.evaluation.figures import chosen
 from eartalk_jax.scaling.points import read_points
 
 # What the table of cells shows, of the plan and the result.
 _SHOWN = ("budget", "params", "tokens", "flops", "loss")
-# Of samples, with the words for them.
-SAMPLES = {
-  "lip": "lip correlation",
-  "own_portrait_nearest": "nearest to its own portrait",
-}
+# The same of samples.
+SAMPLES = chosen("lip", "own_portrait_nearest")
 
 
 @dataclasses.dataclass(frozen=True)

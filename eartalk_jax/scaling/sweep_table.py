@@ -68,7 +68,7 @@ def status_table(sweep):
       if result.get("error") is not None:
         told += f" +- {result['error']:.5f}"
       told += "".join(
-        f", {name} {value:.3f}"
+        f", {name} {SAMPLES[name].text(value)}"
         for name, value in (result.get("samples") or {}).items()
         if name in SAMPLES and value is not None
       )
