@@ -12,7 +12,6 @@ sampling steps, with guidance, and its first frame with compiling.
 """
 
 import argparse
-import functools
 import time
 
 import jax
@@ -24,8 +23,8 @@ from benchmarks.train_step import random_batch
 from eartalk_jax import heads
 from eartalk_jax.denoising.guidance import NO_GUIDANCE, make_guidance
 from eartalk_jax.generate import load_generator
-from eartalk_jax.recipes.ear import objective
 from eartalk_jax.recipes.ear import stream as frame
+from eartalk_jax.recipes.pixels import pixels_step
 from eartalk_jax.streaming import Streams
 from launch import cli
 
@@ -35,31 +34,27 @@ _REPEATS = 50
 def _inputs(generator, rows):
   """(state, conditions) of `rows` streams in which all is given."""
   batch = random_batch(generator.config, rows, 1)
-  signals = jax.tree.map(lambda x: x[:, 0], objective.signals_of(batch))
-  stream = frame.init(
+  stream = generator.recipe.open(
     generator.model,
     generator.weights,
     batch["sink_BShwC"],
     jax.random.split(jax.random.key(0), rows),
-    objective.portrait_signals(batch),
+    batch["portrait"],
   )
   tokenizer = generator.tokenizer
   pictures_BYX3 = jnp.zeros((rows, *tokenizer.picture_shape, 3))
   decode = tokenizer.init_decode(
     tokenizer.params, pictures_BYX3, batch["sink_BShwC"][:, 0]
   )
-  return (stream, decode), signals
+  return (stream, decode), batch["signals"]
 
 
 def _step(generator):
   """The whole compiled step, not compiled yet."""
 
   def step(weights, state, signals, guidance=NO_GUIDANCE):
-    tokenizer = generator.tokenizer
-    decode = functools.partial(tokenizer.decode_step, tokenizer.params)
-    return frame.pixels_step(
-      generator.model, decode, weights, state, signals, guidance
-    )
+    decoder = generator.tokenizer.params
+    return pixels_step(generator, decoder, weights, state, signals, guidance)
 
   return step
 
@@ -71,12 +66,13 @@ def parts_ms(generator, rows):
   tokenizer, cfg = generator.tokenizer, generator.config
 
   def backbone(weights, state, signals):
-    return frame.hidden(model, weights, state, signals)
+    return frame.hidden(model, weights, state, signals.at(0))
 
   def head(weights, features):
     net = model.bind({"params": weights["rest"]}).head
+    key_B = jax.random.wrap_key_data(state.key_B)
     return heads.of(cfg.head).sample(
-      cfg.head, net, features, state.key_B, NO_GUIDANCE
+      cfg.head, net, features, key_B, NO_GUIDANCE
     )
 
   features, _ = jax.jit(backbone)(weights, state, signals)

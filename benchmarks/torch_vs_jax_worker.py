@@ -61,7 +61,6 @@ def jax_tasks(dtype, checkpoint, exported):
   from eartalk_jax.generate import load_generator
   from eartalk_jax.models.signals import Signal, Signals
   from eartalk_jax.models.talker import Talker, init_params
-  from eartalk_jax.recipes.ear import objective
   from eartalk_jax.streaming import Streams
   from eartalk_jax.training.run_config import RunConfig
   from eartalk_jax.training.train_step import make_init, make_step
@@ -92,11 +91,16 @@ def jax_tasks(dtype, checkpoint, exported):
   key, batch = jax.random.key(0), jax.device_put(batch)
   begin = init_params(generator.model)
   held = [jax.jit(make_init(run, begin))(key)]
-  step = make_step(run, objective.talker_loss(generator.model))
+
+  def loss_fn(params, frozen, batch, key):
+    recipe, model = generator.recipe, generator.model
+    return recipe.losses(model, params, frozen, batch, key).mean(), {}
+
+  step = make_step(run, loss_fn)
   step, rate = jax.jit(step, donate_argnums=0), np.float32(adam.peak_lr)
 
   def train():
-    held[0], metrics = step(held[0], batch, key, rate)
+    held[0], metrics = step(held[0], None, batch, key, rate)
     jax.block_until_ready((held[0], metrics))
 
   streams = Streams(generator)

@@ -31,7 +31,7 @@ from eartalk_jax.models.backbone import band
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.optimization.optimizer import make_optimizer
-from eartalk_jax.recipes.ear import objective
+from eartalk_jax.recipes import ear
 from eartalk_jax.scaling.flops import training_flops
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.run_config import RunConfig
@@ -64,26 +64,38 @@ def train_step(cfg, run, rows, frames):
   init = make_init(run, init_params(model))
   held = [jax.jit(init)(key)]
   batch = random_batch(cfg, rows, frames)
-  step = make_step(run, objective.talker_loss(model))
-  step = jax.jit(step, donate_argnums=0).lower(held[0], batch, key).compile()
+  step = make_step(run, _loss(model))
+  step = jax.jit(step, donate_argnums=0)
+  step = step.lower(held[0], None, batch, key).compile()
 
   def call():
-    held[0], metrics = step(held[0], batch, key)
+    held[0], metrics = step(held[0], None, batch, key)
     return metrics
 
   return call, jax.jit(init)(key), batch, key
 
 
+def _loss(model):
+  """EARTalking's, as a train step takes it."""
+
+  def loss_fn(params, frozen, batch, key):
+    return ear.losses(model, params, frozen, batch, key).mean(), {}
+
+  return loss_fn
+
+
 def step_parts(cfg, run, rows, frames):
   """{part: (call, FLOPs of its matrix products)} of a step."""
   call, state, batch, key = train_step(cfg, run, rows, frames)
-  loss_fn = objective.talker_loss(Talker(cfg))
+  loss_fn = _loss(Talker(cfg))
   by_part = training_flops(cfg, frames, banded=True)
   work = rows * frames * sum(by_part.values())
   optimizer = make_optimizer(run.optimizer).update
   of_optimizer = state.params, state.opt, state.params
-  value = jax.jit(lambda *args: loss_fn(*args)[0])
-  gradient = jax.jit(jax.grad(lambda *args: loss_fn(*args)[0]))
+  value = jax.jit(lambda params, *args: loss_fn(params, None, *args)[0])
+  gradient = jax.jit(
+    jax.grad(lambda params, *args: loss_fn(params, None, *args)[0])
+  )
   update = jax.jit(optimizer)
   average = jax.jit(
     lambda e, p: jax.tree.map(lambda e, p: e + 0.01 * (p - e), e, p)

@@ -17,6 +17,7 @@ from configs import survival
 def get_config():
   """Returns the configuration; `launch.train` overrides any leaf of it."""
   c = ml_collections.ConfigDict()
+  c.recipe = {"kind": "ear"}
   c.tokenizer = "runs/base/tokenizer"
   c.model = {
     "latent_shape": (64, 64, 16),

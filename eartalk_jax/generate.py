@@ -8,12 +8,13 @@ import dataclasses
 import functools
 import hashlib
 import pathlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax import files, heads
+from eartalk_jax import files, heads, recipes
 from eartalk_jax.bounds import integer, number, seed
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.checkpoints.resumption import read_run
@@ -23,8 +24,8 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.film import Film, check_fine, checked_features
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.signals import Signal, by_span, of_arrays
-from eartalk_jax.models.talker import Talker, init_params
-from eartalk_jax.recipes.ear import stream as streaming
+from eartalk_jax.recipes import Recipe
+from eartalk_jax.recipes.pixels import pixels_step
 from eartalk_jax.spans import first_made, frames_of, latents_over
 from eartalk_jax.speech import Speech, load_speech, open_speech
 from eartalk_jax.speech.contexts import Heard, Reach
@@ -43,7 +44,9 @@ def load_generator(workdir):
   """
   workdir = pathlib.Path(workdir)
   run = read_run(workdir)
-  model = Talker(from_config(TalkerConfig, run["model"]))
+  # Older runs do not say: there was one.
+  recipe = recipes.of(run.get("recipe", {}).get("kind", "ear"))
+  model = recipe.model(from_config(TalkerConfig, run["model"]))
   tokenizer = load_tokenizer(workdir / "tokenizer")
   if tuple(tokenizer.latent_shape) != tuple(model.cfg.latent_shape):
     raise UserError(
@@ -52,10 +55,11 @@ def load_generator(workdir):
       "that training put there"
     )
   speech = _load_speech(workdir, run, model.cfg.audio)
-  shapes = jax.eval_shape(init_params(model), jax.random.key(0))
+  shapes = jax.eval_shape(recipe.init_params(model), jax.random.key(0))
   step, params = load_ema(workdir, shapes)
-  weights = streaming.prepare(params)
-  return Generator(model, weights, tokenizer, speech, step, run["categories"])
+  weights = recipe.prepare(params)
+  rest = tokenizer, speech, step, run["categories"]
+  return Generator(recipe, model, weights, *rest)
 
 
 def _load_speech(workdir, run, audio):
@@ -82,16 +86,18 @@ class Generator:
   """A model ready to make video.
 
   Attributes:
-    model: the Talker.
-    weights: its parameters, from `streaming.prepare`.
+    recipe: how it makes video.
+    model: of the recipe.
+    weights: its parameters, from `Recipe.prepare`.
     tokenizer: makes pictures of latents.
     speech: makes features of samples.
     trained_steps: how long the model was trained.
     categories: {categorical control: [names of its classes]}.
   """
 
-  model: Talker
-  weights: dict
+  recipe: Recipe
+  model: Any
+  weights: Any
   tokenizer: Tokenizer
   speech: Speech
   trained_steps: int
@@ -146,7 +152,7 @@ class Generator:
       check = integer if isinstance(head[name], int) else number
       given[name] = check(value, name, *known[name])
     config = {**to_dict(self.config), "head": {**head, **given}}
-    model = Talker(from_config(TalkerConfig, config))
+    model = self.recipe.model(from_config(TalkerConfig, config))
     return dataclasses.replace(self, model=model)
 
   def generate(
@@ -201,16 +207,17 @@ class Generator:
     film = Film(self.tokenizer, first_BYX3)
     steps = max(chunk // stride, 1)
     for context_BtF, latent in self._heard(features_BTAF, rows, steps, film):
-      count = context_BtF.shape[1]
+      told = context_BtF.shape[1]
+      count = told - self.recipe.AHEAD
       start = frames_of(latent, stride).start
-      stop = min(start + count * stride, film.frames)
+      stop = min(start + told * stride, film.frames)
       asked = of_arrays(
         self.config, (rows, stop - start), *controls(start, stop)
       )
-      signals = asked.by_latent(stride, count).replace(
-        audio=Signal(context_BtF, np.ones((rows, count), bool))
+      signals = asked.by_latent(stride, told).replace(
+        audio=Signal(context_BtF, np.ones((rows, told), bool))
       )
-      signals = jax.tree.map(lambda x: _time_major(x, max(steps, 2)), signals)
+      signals = _time_major(signals, max(steps, 2) + self.recipe.AHEAD)
       state, frames_TBYX3, fine_TB = self._chunk(
         self.weights,
         self.tokenizer.params,
@@ -226,26 +233,28 @@ class Generator:
         yield frames_BtYX3
 
   def _heard(self, features_BTAF, rows, steps, film):
-    """Yields (what latents hear [B t F'], the first one's number), t <= steps.
+    """Yields (what latents hear [B t F'], the first one's number).
 
-    Tells the Film how many frames are known.
+    As many as `steps`, fewer at the end, and those ahead that the recipe needs
+    besides. Tells the Film how many frames are known.
     """
     audio, stride = self.config.audio, self.config.stride
+    ahead = self.recipe.AHEAD
     whole = hasattr(features_BTAF, "shape")
     heard = Heard(self.reach, (rows,))
     for piece in [features_BTAF] if whole else features_BTAF:
       piece = checked_features(piece, (rows, audio.steps, audio.bins))
       heard.push(piece)
       film.frames += piece.shape[1]
-      while heard.ready >= steps:
-        yield heard.at(0, steps), heard.latent
+      while heard.ready >= steps + ahead:
+        yield heard.at(0, steps + ahead), heard.latent
         heard.advance(steps)
     if film.frames:
       latents = latents_over(film.frames, stride) - first_made(stride)
-      heard.finish(max(latents, 1) + self.tokenizer.delay)
-    while heard.ready:
-      count = min(heard.ready, steps)
-      yield heard.at(0, count), heard.latent
+      heard.finish(max(latents, 1) + self.tokenizer.delay + ahead)
+    while heard.ready > ahead:
+      count = min(heard.ready - ahead, steps)
+      yield heard.at(0, count + ahead), heard.latent
       heard.advance(count)
 
   def _open(self, first_BYX3, latents_BShwC, seeds, known):
@@ -255,7 +264,7 @@ class Generator:
       raise UserError(f"{len(seeds)} seeds for {rows} streams")
     seeds_B = np.asarray([seed(number) for number in seeds], np.uint32)
     values, given = ({k: v[i] for k, v in known.items()} for i in (0, 1))
-    stream = streaming.init(
+    stream = self.recipe.open(
       self.model,
       self.weights,
       jnp.asarray(latents_BShwC),
@@ -310,18 +319,18 @@ class Generator:
 
     @functools.partial(jax.jit, donate_argnames=("state",))
     def chunk(weights, decoder, state, signals, frames, guidance):
-      decode = functools.partial(self.tokenizer.decode_step, decoder)
-
       def frame(index, carry):
         state, frames_TBtYX3, fine_TB = carry
-        now = jax.tree.map(lambda x: x[index], signals)
-        state, frames_BtYX3, fine_B = streaming.pixels_step(
-          self.model, decode, weights, state, now, guidance
+        now = jax.tree.map(lambda x: _told(x, index, told), signals)
+        state, frames_BtYX3, fine_B = pixels_step(
+          self, decoder, weights, state, now, guidance
         )
         frames_TBtYX3 = frames_TBtYX3.at[index].set(frames_BtYX3)
         return state, frames_TBtYX3, fine_TB.at[index].set(fine_B)
 
-      lead = signals.audio.given.shape
+      told = 1 + self.recipe.AHEAD
+      most, rows = signals.audio.given.shape
+      lead = most - self.recipe.AHEAD, rows
       size = self.tokenizer.picture_shape
       shape = (*lead, self.tokenizer.stride, *size, 3)
       # A loop whose length the compiler cannot see, over at least two places,
@@ -341,7 +350,17 @@ def _first_pictures(portraits):
   return portraits[:, 0] if portraits.ndim == 5 else portraits
 
 
-def _time_major(x_BT, chunk):
-  """[B t ...] -> [chunk B ...]: filled up, so that one compilation serves."""
-  x_TB = np.moveaxis(x_BT, 1, 0)
-  return np.pad(x_TB, [(0, chunk - len(x_TB))] + [(0, 0)] * (x_TB.ndim - 1))
+def _told(x_TB, index, told):
+  """[T B ...] -> [B told ...]: what a step is told of."""
+  now_tB = jax.lax.dynamic_slice_in_dim(x_TB, index, told)
+  return jnp.moveaxis(now_tB, 0, 1)
+
+
+def _time_major(tree_BT, most):
+  """[B t ...] -> [most B ...]: filled up, so that one compilation serves."""
+
+  def turn(x_BT):
+    x_TB = np.moveaxis(x_BT, 1, 0)
+    return np.pad(x_TB, [(0, most - len(x_TB))] + [(0, 0)] * (x_TB.ndim - 1))
+
+  return jax.tree.map(turn, tree_BT)

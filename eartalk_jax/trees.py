@@ -1,6 +1,19 @@
 """Names of what is in a tree, and parts of it."""
 
+import hashlib
+
 import jax
+import numpy as np
+
+
+def tree_fingerprint(tree):
+  """sha256 over the names, forms and numbers of a tree of arrays."""
+  digest = hashlib.sha256()
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+    array = np.ascontiguousarray(leaf)
+    digest.update(f"{path_name(path)} {array.dtype} {array.shape}".encode())
+    digest.update(array)
+  return digest.hexdigest()
 
 
 def path_name(path):

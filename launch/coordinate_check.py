@@ -15,6 +15,7 @@ import dataclasses
 
 from absl import flags
 
+from eartalk_jax import recipes
 from eartalk_jax.config import from_config
 from eartalk_jax.counting import counting
 from eartalk_jax.files import write_json
@@ -52,6 +53,7 @@ def _check(config, sizes, out):
   )
   with counting("coordinate check", len(sizes), "widths") as advance:
     found = coordinates.measure(
+      recipes.of(config.recipe.kind),
       config.model,
       optimizer,
       sizes,

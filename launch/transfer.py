@@ -23,6 +23,7 @@ from absl import flags
 
 from data_pipelines.batches import TalkerBatches
 from data_pipelines.shards import open_dataset
+from eartalk_jax import recipes
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.counting import counting
 from eartalk_jax.documents import read_json
@@ -99,6 +100,7 @@ def measure(config, held_out, sizes, rates, folder):
     UserError: datasets do not fit the config or are one, or a file is damaged.
   """
   run, model = config.run, config.model
+  recipe = recipes.of(config.recipe.kind)
   batches, judged = (
     _batches(config, config.data.tokens),
     _batches(config, held_out),
@@ -129,7 +131,9 @@ def measure(config, held_out, sizes, rates, folder):
               transfer.take(judged.iterate(0), _JUDGED),
             )
           trainer = trainer or transfer.Trainer(
-            *transfer.parametrised(model, run.optimizer, width, sizes[0]),
+            *transfer.parametrised(
+              recipe, model, run.optimizer, width, sizes[0]
+            ),
             *taken,
           )
           loss = trainer.run(kind, rate, run.seed)

@@ -16,6 +16,7 @@ from eartalk_jax.models.config import (
 )
 from eartalk_jax.models.signals import Signal, Signals
 from eartalk_jax.models.talker import Talker, init_params
+from eartalk_jax.recipes import ear
 
 TINY = TalkerConfig(
   latent_shape=(4, 4, 2),
@@ -84,6 +85,15 @@ def talker(**changes):
     lambda leaf: jnp.asarray(0.25 * rng.normal(size=leaf.shape), leaf.dtype),
     shapes,
   )
+
+
+def talker_loss(model):
+  """EARTalking's loss of a Talker, (params, batch, key) -> scalar."""
+
+  def loss(params, batch, key):
+    return ear.losses(model, params, None, batch, key).mean()
+
+  return loss
 
 
 def batch(cfg=TINY, rows=2, frames=11, seed=0):

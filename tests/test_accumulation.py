@@ -21,12 +21,12 @@ def error_B(params, batch):
   return jnp.mean((y_BF - batch["y_BF"]) ** 2, axis=-1)
 
 
-def plain(params, batch, key):
+def plain(params, frozen, batch, key):
   error = error_B(params, batch)
   return error.mean(), {"largest_row": error.mean() ** 2}
 
 
-def masked(params, batch, key):
+def masked(params, frozen, batch, key):
   """A mean over the rows that count, whose number it tells."""
   counts = batch["counts_B"].astype(jnp.float32)
   weight = counts.sum()
@@ -41,7 +41,7 @@ def masked_batch(counted):
 
 
 def run_jitted(loss_fn, microbatches, batch):
-  return jax.jit(differentiate(loss_fn, microbatches))(PARAMS, batch, KEY)
+  return jax.jit(differentiate(loss_fn, microbatches))(PARAMS, None, batch, KEY)
 
 
 def assert_close(one, other):
@@ -74,7 +74,7 @@ def test_without_a_weight_rows_weigh_the_same():
 
 
 def test_every_microbatch_has_noise_of_its_own():
-  def noise(params, batch, key):
+  def noise(params, frozen, batch, key):
     drawn = jax.random.normal(key)
     return drawn + 0 * params["up"]["bias"].sum(), {"square": drawn**2}
 
@@ -90,8 +90,10 @@ def test_no_row_moves_between_devices(mesh):
   rows = Batches(64).batch(0)
   with jax.set_mesh(make_mesh(MeshConfig(*mesh))):
     batch = put_batch(rows, 64, jax.sharding.get_mesh())
-    step = jax.jit(differentiate(plain, 4)).lower(PARAMS, batch, KEY).compile()
-    found = step(PARAMS, batch, KEY)
+    step = (
+      jax.jit(differentiate(plain, 4)).lower(PARAMS, None, batch, KEY).compile()
+    )
+    found = step(PARAMS, None, batch, KEY)
   assert_close(found[1], run_jitted(plain, 1, rows)[1])
   text = step.as_text()
   assert "all-reduce" in text, "gradients are summed"

@@ -19,6 +19,7 @@ from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.jobs.talker import flops_per_step
 from eartalk_jax.processes import apart
+from eartalk_jax.recipes import ear
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.sharding import make_mesh
 from eartalk_jax.training.train_config import TrainConfig
@@ -190,7 +191,7 @@ def test_gpus_are_simulated_and_say_so():
   config = _config(mesh={"data": -1, "fsdp": 4})
   cluster = topology("h100:2x4")
   compiled = compiling.train_step(
-    config.model, config.data.frames, config.run, cluster
+    ear, config.model, config.data.frames, config.run, cluster
   )
   numbers = report.train_report(config, compiled, cluster)
   assert numbers["devices"] == 8 and numbers["fits"]
@@ -232,10 +233,10 @@ def test_shapes_of_a_batch_are_those_that_the_loss_takes():
   config = _config()
   mesh = make_mesh(devices=jax.devices()[:1])
   functions = talker_training.functions(
-    config.model, mesh, config.run.optimizer
+    ear, config.model, mesh, config.run.optimizer
   )
   key = jax.random.key(0)
   params = jax.eval_shape(functions["init_params"], key)
   batch = talker_training.batch_shapes(config.model, 2, 3)
-  loss, _ = jax.eval_shape(functions["loss_fn"], params, batch, key)
+  loss, _ = jax.eval_shape(functions["loss_fn"], params, None, batch, key)
   assert loss.shape == ()

@@ -9,6 +9,7 @@ from talkers import TINY
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.optimization.optimizer import OptimizerConfig
+from eartalk_jax.recipes import ear
 from eartalk_jax.scaling import coordinate_plot, coordinates
 from launch import widths
 
@@ -21,7 +22,7 @@ OPTIMIZER = OptimizerConfig(peak_lr=1e-2, warmup_steps=0, decay="constant")
 
 @pytest.fixture(scope="module")
 def measured():
-  return coordinates.measure(MODEL, OPTIMIZER, WIDTHS, steps=4)
+  return coordinates.measure(ear, MODEL, OPTIMIZER, WIDTHS, steps=4)
 
 
 def test_activations_keep_their_size_only_in_maximal_update_form(measured):

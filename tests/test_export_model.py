@@ -99,7 +99,7 @@ def test_streams_are_those_of_jax(pairs, variant, guide):
   batch = talkers.batch(model.cfg, rows=2, frames=11)
   signals, rows = batch["signals"], 2
   weights = streaming.prepare(params)
-  state = streaming.init(
+  state = streaming.open(
     model,
     weights,
     batch["sink_BShwC"],
@@ -115,7 +115,7 @@ def test_streams_are_those_of_jax(pairs, variant, guide):
     their = theirs.open(tensors(batch["sink_BShwC"]), silent(batch))
   for frame in range(11):
     now = signals.at(frame)
-    state, latents = step(state, now)
+    state, latents = step(state, signals.at(slice(frame, frame + 1)))
     noise = exported_model.frame_noise(
       theirs.cfg, torch.tensor([3, 4]), torch.tensor([frame, frame])
     )
@@ -144,7 +144,7 @@ def of_torch(batch):
 
 
 def _draws(cfg, tokens_BTNc, key):
-  """What `objective.talker_loss` draws, as TrainingDraws."""
+  """What `ear.losses` draws, as TrainingDraws."""
   past_key, head_key = jax.random.split(key)
   history_key, first_key = jax.random.split(past_key)
   shape_BT = tokens_BTNc.shape[:2]
@@ -186,9 +186,9 @@ def test_losses_and_gradients_are_those_of_jax(pairs, variant):
   model, params, theirs = pairs(variant)
   cfg, batch = model.cfg, talkers.batch(model.cfg, rows=2, frames=8)
   key = jax.random.key(5)
-  loss_fn = objective.talker_loss(model)
+  loss_fn = talkers.talker_loss(model)
   loss, grads = jax.jit(
-    jax.value_and_grad(lambda params: loss_fn(params, batch, key)[0])
+    jax.value_and_grad(lambda params: loss_fn(params, batch, key))
   )(params)
   their_batch = of_torch(batch)
   tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)

@@ -13,6 +13,7 @@ from data_pipelines.shards import open_dataset
 from eartalk_jax.denoising.flow import Flow
 from eartalk_jax.jobs.sweep_cells import fixed_set as make_fixed_set
 from eartalk_jax.models.config import AudioConfig, ControlConfig, HistoryConfig
+from eartalk_jax.recipes import ear
 from eartalk_jax.scaling.fixed_loss import evaluate
 from eartalk_jax.training.train_config import DataConfig
 
@@ -98,10 +99,10 @@ def test_every_head_is_measured_against_the_portrait(dataset, head):
   fixed = fixed_set(dataset, cfg)
   _, params = talker(**vars(cfg))
   silent = jax.tree.map(jnp.zeros_like, params)
-  found = evaluate(cfg, silent, fixed)
+  found = evaluate(ear, cfg, silent, fixed)
   # Who says nothing is as good as the portrait.
   assert found["loss"] == pytest.approx(found["portrait"], rel=1e-5)
   assert 0 < found["error"] < found["loss"]
   if head == "flow":
-    assert evaluate(cfg, silent, fixed) == found
-    assert evaluate(cfg, params, fixed)["loss"] != found["loss"]
+    assert evaluate(ear, cfg, silent, fixed) == found
+    assert evaluate(ear, cfg, params, fixed)["loss"] != found["loss"]

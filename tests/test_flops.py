@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+import talkers
 from jax.experimental import pallas as pl
 
 from benchmarks.train_step import random_batch
@@ -11,7 +12,6 @@ from eartalk_jax.config import from_config
 from eartalk_jax.hlo import module as hlo
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker, init_params
-from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling import flops, traced
 
 # (config, frames of a clip, changes of the model)
@@ -47,10 +47,10 @@ def test_parameters_and_flops_are_those_of_the_compiled_program(
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
   assert sum(flops.parameters(cfg).values()) == count
 
-  loss_fn = objective.talker_loss(model)
+  loss_fn = talkers.talker_loss(model)
 
   def loss(params, batch, key):
-    return loss_fn(params, batch, key)[0]
+    return loss_fn(params, batch, key)
 
   batch = jax.eval_shape(lambda: random_batch(cfg, rows, frames))
   for function, form in (

@@ -13,6 +13,7 @@ from eartalk_jax import generate
 from eartalk_jax.config import to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.signals import by_span
+from eartalk_jax.recipes import ear
 from eartalk_jax.recipes.ear import stream as streaming
 from eartalk_jax.speech import open_speech
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
@@ -40,7 +41,13 @@ def generator():
   )
   moods = {"emotion": ["calm", "glad", "sad", "cross"]}
   return generate.Generator(
-    model, streaming.prepare(params), tokenizer, open_speech("mel:5"), 0, moods
+    ear,
+    model,
+    streaming.prepare(params),
+    tokenizer,
+    open_speech("mel:5"),
+    0,
+    moods,
   )
 
 

@@ -100,12 +100,12 @@ def test_a_skipped_step_changes_nothing_but_its_number(how):
   state = make_init(run, init_params)(jax.random.key(0))
   step = jax.jit(make_step(run, loss_fn))
   for number in range(8):
-    state, metrics = step(state, Batches().batch(number), key)
+    state, metrics = step(state, None, Batches().batch(number), key)
     assert metrics["skipped"] == 0
-  new, metrics = step(state, poison(Batches().batch(8), how), key)
+  new, metrics = step(state, None, poison(Batches().batch(8), how), key)
   assert (metrics["skipped"], metrics["skipped_total"]) == (1, 1)
   assert_bitwise(new, state.replace(step=state.step + 1))
-  after, metrics = step(new, Batches().batch(9), key)
+  after, metrics = step(new, None, Batches().batch(9), key)
   assert (metrics["skipped"], metrics["skipped_total"]) == (0, 1)
   assert np.any(after.params["up"]["kernel"] != new.params["up"]["kernel"])
 
@@ -142,8 +142,8 @@ def test_one_bad_batch_is_one_skip_with_its_samples(
   ],
 )
 def test_loss_or_gradient_may_spike_alone(tmp_path, spikes, other, reason):
-  def odd(params, batch, key):
-    loss, metrics = loss_fn(params, batch, key)
+  def odd(params, frozen, batch, key):
+    loss, metrics = loss_fn(params, frozen, batch, key)
     more = batch["odd_B"].mean() * loss
     flat = jax.lax.stop_gradient(more)
     return loss + (flat if spikes == "loss" else more - flat), metrics

@@ -97,10 +97,10 @@ def test_one_step_is_clipped_adamw_of_optax():
   config = run.optimizer
   state = make_init(run, init_params)(jax.random.key(0))
   batch, key = Batches().batch(0), jax.random.key(1)
-  new, metrics = jax.jit(make_step(run, loss_fn))(state, batch, key)
-  grads = jax.grad(lambda p: loss_fn(p, batch, jax.random.fold_in(key, 0))[0])(
-    state.params
-  )
+  new, metrics = jax.jit(make_step(run, loss_fn))(state, None, batch, key)
+  grads = jax.grad(
+    lambda p: loss_fn(p, None, batch, jax.random.fold_in(key, 0))[0]
+  )(state.params)
   reference = optax.chain(
     optax.clip_by_global_norm(config.clip_norm),
     optax.adamw(
@@ -206,7 +206,7 @@ def test_the_step_averages_by_that_form():
   step = jax.jit(make_step(run, loss_fn))
   ema = state.params
   for number in range(10):
-    state, _ = step(state, Batches().batch(number), jax.random.key(1))
+    state, _ = step(state, None, Batches().batch(number), jax.random.key(1))
     keep = min(0.5, (1 + number) / (10 + number))
     ema = jax.tree.map(
       lambda e, p, k=keep: k * e + (1 - k) * p, ema, state.params
@@ -223,10 +223,10 @@ def test_a_step_that_is_not_finite_changes_nothing_but_its_number(bad):
   run = run_config()
   state = make_init(run, init_params)(jax.random.key(0))
   step = jax.jit(make_step(run, loss_fn))
-  state, _ = step(state, Batches().batch(0), jax.random.key(1))
+  state, _ = step(state, None, Batches().batch(0), jax.random.key(1))
   batch = Batches().batch(1)
   batch["x_BF"][0, 0] = bad
-  new, metrics = step(state, batch, jax.random.key(1))
+  new, metrics = step(state, None, batch, jax.random.key(1))
   assert metrics["skipped"] == 1 and new.step == state.step + 1
   for name in ("params", "ema", "opt"):
     for a, b in zip(

@@ -11,12 +11,13 @@ import pytest
 import talkers
 from tiny import run_config
 
-from eartalk_jax.attention import positions, sfa
+from eartalk_jax.attention import sfa
+from eartalk_jax.attention.visibility import Around, Causal, Chunks
 from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.errors import UserError
 from eartalk_jax.hlo import module as hlo
 from eartalk_jax.models.talker import Talker, init_params
-from eartalk_jax.recipes.ear import objective
+from eartalk_jax.recipes import ear
 from eartalk_jax.telemetry.metrics import read_metrics
 from eartalk_jax.training.loop import fit
 from eartalk_jax.training.parallelism import check_mesh, placement_on
@@ -39,11 +40,19 @@ CFG = dataclasses.replace(
 FRAMES = 16  # two for each of eight parts: just what a window of 3 reaches
 
 
-@pytest.mark.parametrize("kind", positions.KINDS)
-@pytest.mark.parametrize("window", [1, 3])
-def test_split_attention_and_its_gradient_equal_the_definition(kind, window):
+@pytest.mark.parametrize(
+  ("view", "kind"),
+  [
+    (Causal(1), "relative"),
+    (Causal(3), "cyclic"),
+    (Around(2), "relative"),
+    (Chunks(3, 0), "relative"),
+  ],
+  ids=str,
+)
+def test_split_attention_and_its_gradient_equal_the_definition(view, kind):
   mesh = make_mesh(MeshConfig(2, 1, 1, 4))
-  band = sfa.Band(window, 2, kind)
+  band = sfa.Band(view, 2, kind)
   keys = jax.random.split(jax.random.key(0), 5)
   clips = [jax.random.normal(k, (2, 12, 5, 2, 8)) for k in keys[:3]]
   sinks = [jax.random.normal(k, (2, 3, 2, 8)) for k in keys[3:]]
@@ -78,9 +87,9 @@ def _bytes_of_collectives(rows, frames, *sizes):
       (batch, batch_shardings(batch, mesh)),
     )
   )
-  loss_fn = objective.talker_loss(model)
+  loss_fn = talkers.talker_loss(model)
   with jax.set_mesh(mesh):
-    gradient = jax.jit(jax.grad(lambda *x: loss_fn(*x)[0]))
+    gradient = jax.jit(jax.grad(lambda *x: loss_fn(*x)))
     text = gradient.lower(params, batch, jax.random.key(0)).compile().as_text()
   found = collections.Counter()
   for collective in hlo.analyse(text, parts).collectives:
@@ -123,10 +132,14 @@ class _Clips:
 
 def _losses(workdir, mesh):
   model = Talker(CFG, placement_on(mesh, CFG.dtype))
+
+  def loss_fn(params, frozen, batch, key):
+    return ear.losses(model, params, frozen, batch, key).mean(), {}
+
   fit(
     run_config(steps=20, log_every=1, save_every=100),
     init_params=init_params(model),
-    loss_fn=objective.talker_loss(model),
+    loss_fn=loss_fn,
     rules=TALKER_RULES,
     batches=_Clips(),
     workdir=workdir,
@@ -170,5 +183,6 @@ def test_every_mesh_learns_the_same(tmp_path, losses_of_one_device, mesh):
   ],
 )
 def test_a_mesh_that_does_not_fit_the_model_is_refused(mesh, frames, message):
+  view = Causal(talkers.TINY.window)
   with pytest.raises(UserError, match=message):
-    check_mesh(talkers.TINY, frames, make_mesh(MeshConfig(*mesh)))
+    check_mesh(talkers.TINY, view, frames, make_mesh(MeshConfig(*mesh)))

@@ -11,10 +11,11 @@ from eartalk_jax.attention import banded as sfa_banded
 from eartalk_jax.attention import positions, sfa
 from eartalk_jax.attention import splash as sfa_splash
 from eartalk_jax.attention.step import LayerCache, step
+from eartalk_jax.attention.visibility import Around, Causal, Chunks
 
 B, M, N, J, H, K, W = 2, 2, 3, 5, 2, 8, 4
 P = M + N
-BANDS = [sfa.Band(W, M, kind) for kind in positions.KINDS]
+BANDS = [sfa.Band(Causal(W), M, kind) for kind in positions.KINDS]
 FIRST_B = jnp.array([0, 3])
 dense = jax.jit(sfa.dense, static_argnums=5)
 banded = jax.jit(sfa_banded.banded, static_argnums=5)
@@ -38,17 +39,91 @@ def _stream(q, k, v, sink_k, sink_v, band, first_count=0):
   return jnp.stack(out, axis=1)
 
 
-def test_the_window_mask_is_the_one_drawn_by_hand():
-  drawn = """
-    1....
-    11...
-    111..
-    .111.
-    ..111
-  """
-  drawn_TT = np.array([[c == "1" for c in row] for row in drawn.split()])
-  block_T = jnp.arange(5)
-  np.testing.assert_array_equal(sfa.visible(block_T, block_T, 3), drawn_TT)
+DRAWN = {
+  Causal(3): """
+    1.....
+    11....
+    111...
+    .111..
+    ..111.
+    ...111
+  """,
+  Around(1): """
+    11....
+    111...
+    .111..
+    ..111.
+    ...111
+    ....11
+  """,
+  Chunks(2, 0): """
+    11....
+    11....
+    ..11..
+    ..11..
+    ....11
+    ....11
+  """,
+  Chunks(2, 1): """
+    11....
+    11....
+    1111..
+    1111..
+    ..1111
+    ..1111
+  """,
+}
+
+
+@pytest.mark.parametrize("view", DRAWN, ids=str)
+def test_who_sees_whom_is_as_drawn_by_hand(view):
+  rows = DRAWN[view].split()
+  drawn_TT = np.array([[cell == "1" for cell in row] for row in rows])
+  block_T = np.arange(6)
+  np.testing.assert_array_equal(view.visible(block_T, block_T), drawn_TT)
+  away = block_T[None] - block_T[:, None]
+  assert away[drawn_TT].min() == -view.before
+  assert away[drawn_TT].max() == view.after
+  moved_T = block_T + 3 * view.period
+  np.testing.assert_array_equal(view.visible(moved_T, moved_T), drawn_TT)
+
+
+VIEWS = [Around(2), Chunks(3, 1), Chunks(2, 0)]
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+@pytest.mark.parametrize("frames", [1, 6, 11])
+def test_every_view_has_a_form_whose_cost_grows_with_the_clip(view, frames):
+  for kind in positions.KINDS:
+    inputs = *_inputs(frames), sfa.Band(view, M, kind), FIRST_B
+    np.testing.assert_allclose(banded(*inputs), dense(*inputs), atol=2e-6)
+
+
+@pytest.mark.parametrize("view", VIEWS, ids=str)
+@pytest.mark.parametrize("form", ["banded", "splash"])
+def test_a_part_of_a_clip_needs_only_its_halos(view, form):
+  band = sfa.Band(view, M)
+  begin, end, frames = 6, 12, 18
+  q, k, v, *sinks = _inputs(frames)
+  whole = dense(q, k, v, *sinks, band, FIRST_B)
+
+  def halo(first, last, exists=True):
+    part = slice(first, last)
+    return sfa.Halo(k[:, part, M:], v[:, part, M:], jnp.array(exists))
+
+  def part(first, last, before, after):
+    clip = [x[:, first:last] for x in (q, k, v)]
+    given = *clip, *sinks, band, FIRST_B + first, before, after
+    if form == "banded":
+      return banded(*given)
+    return sfa_splash.splash(*given, interpret=True)
+
+  before, after = halo(begin - view.before, begin), halo(end, end + view.after)
+  middle = part(begin, end, before, after if view.after else None)
+  np.testing.assert_allclose(middle, whole[:, begin:end], atol=5e-6)
+  # Those that do not exist are not seen, whatever is in them.
+  none = halo(0, view.before, False), halo(0, view.after, False)
+  np.testing.assert_allclose(part(0, frames, *none), whole, atol=5e-6)
 
 
 @both
@@ -121,7 +196,7 @@ def test_the_later_part_of_a_clip_needs_only_a_halo(band, begin):
 )
 def test_the_pallas_kernel_and_its_gradient_equal_the_definition(kind, begin):
   """`begin`: where a later part begins; None has no halo, 0 an empty one."""
-  band = sfa.Band(3, M, kind)
+  band = sfa.Band(Causal(3), M, kind)
   keys = jax.random.split(jax.random.key(0), 5)
   # Frames do not fill the kernel's squares.
   clip = [jax.random.normal(i, (B, 6, M + 70, 1, K)) for i in keys[:3]]
@@ -157,7 +232,7 @@ def test_the_pallas_kernel_and_its_gradient_equal_the_definition(kind, begin):
 
 
 def test_the_kernel_is_known_to_skip_squares_without_a_visible_pair():
-  visible = sfa_splash._Visible(12, 64, M, J, 0, 3)
+  visible = sfa_splash._Visible(12, 64, M, J, 0, 0, Causal(3))
   sfa_splash._kernel(visible, 1, True)
   side, squares = 512, []
   for i in range(0, visible.shape[0], side):

@@ -23,14 +23,14 @@ CLOSE = {"rtol": 1e-5, "atol": 1e-5}
 def setup(request):
   model, params = talkers.talker(head=talkers.HEADS[request.param])
   batch = talkers.batch(frames=T)
-  by_frame = [batch["signals"].at(i) for i in range(T)]
+  by_frame = [batch["signals"].at(slice(i, i + 1)) for i in range(T)]
   return model, streaming.prepare(params), batch, by_frame
 
 
 def _open(model, weights, batch, seeds):
   keys = jax.vmap(jax.random.key)(jnp.asarray(seeds))
   sink_BShwC, portrait = batch["sink_BShwC"], batch["portrait"]
-  return streaming.init(model, weights, sink_BShwC, keys, portrait)
+  return streaming.open(model, weights, sink_BShwC, keys, portrait)
 
 
 def _run(model, weights, state, frames, **options):
@@ -100,7 +100,7 @@ def test_streaming_equals_the_teacher_forced_pass_through_three_wraps(variant):
 def test_a_control_changed_at_a_frame_changes_nothing_before_it(setup):
   model, weights, batch, by_frame = setup
   changed = list(by_frame)
-  pose = Signal(jnp.full((2, 3), 2.0), jnp.array([True, True]))
+  pose = Signal(jnp.full((2, 1, 3), 2.0), jnp.ones((2, 1), bool))
   changed[5] = changed[5].put("pose", pose)
   state = _open(model, weights, batch, [0, 1])
   _, before = _run(model, weights, state, by_frame)
@@ -180,7 +180,7 @@ def test_at_temperature_zero_nothing_is_random():
   model, params = talkers.talker(head=head)
   weights = streaming.prepare(params)
   batch = talkers.batch(frames=2)
-  by_frame = [batch["signals"].at(i) for i in range(2)]
+  by_frame = [batch["signals"].at(slice(i, i + 1)) for i in range(2)]
   one, other = (
     _run(model, weights, _open(model, weights, batch, seeds), by_frame)[1]
     for seeds in ([0, 1], [2, 3])
@@ -191,7 +191,7 @@ def test_at_temperature_zero_nothing_is_random():
 def test_guidance_one_is_no_guidance_and_two_is_not(setup):
   model, weights, batch, by_frame = setup
   state = _open(model, weights, batch, [0, 1])
-  heard = jnp.ones(2, bool)
+  heard = jnp.ones((2, 1), bool)
   given = [s.put("audio", s.audio.replace(given=heard)) for s in by_frame[:3]]
   _, plain = _run(model, weights, state, given)
 

@@ -9,6 +9,7 @@ import sys
 
 import jax
 import pytest
+import talkers
 from test_claim import content
 from tokens import (
   BINS,
@@ -27,7 +28,6 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.jobs.talker import flops_per_step, train
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker, init_params
-from eartalk_jax.recipes.ear import objective
 from eartalk_jax.scaling import traced
 from eartalk_jax.telemetry import events
 from eartalk_jax.telemetry.metrics import read_metrics
@@ -146,7 +146,7 @@ def test_the_flops_of_a_step_are_those_of_its_whole_batch(root):
   params = jax.eval_shape(init_params(model), key)
   rows, frames = config.run.batch_size, config.data.frames
   batch = jax.eval_shape(lambda: random_batch(config.model, rows, frames))
-  gradient = jax.value_and_grad(objective.talker_loss(model), has_aux=True)
+  gradient = jax.value_and_grad(talkers.talker_loss(model))
   traced_flops = traced.flops(gradient, params, batch, key)
   counted = sum(flops_per_step(config).values())
   # The program also computes the pairs of the band that are hidden.

@@ -118,7 +118,7 @@ def test_a_run_that_is_lost_stops_with_the_reason(tmp_path):
 
 
 def test_diagnostics_see_the_average_and_share_the_line_of_their_step(tmp_path):
-  def diagnose(params, batch, key):
+  def diagnose(params, frozen, batch, key):
     return {"size": jnp.sum(params["up"]["kernel"] ** 2), "rows": len(batch)}
 
   state = train(tmp_path, run_config(steps=12), diagnose=diagnose)
@@ -148,6 +148,6 @@ def test_the_step_donates_its_state():
   init = make_init(run, init_params)
   state = jax.block_until_ready(jax.jit(init)(key))
   step = jax.jit(make_step(run, loss_fn), donate_argnums=0)
-  new, _ = step(state, batch, key)
+  new, _ = step(state, None, batch, key)
   assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state))
   assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(new))

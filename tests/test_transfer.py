@@ -84,9 +84,9 @@ def test_a_short_run_is_a_training_run_at_its_rate():
     state = make_init(same, init_params, multipliers)(init_key)
     step = jax.jit(make_step(same, loss_fn, multipliers))
     for batch in batches:
-      state, _ = step(state, batch, step_key)
+      state, _ = step(state, None, batch, step_key)
     loss, _ = loss_fn(
-      state.params, held_out[0], jax.random.fold_in(loss_key, 0)
+      state.params, None, held_out[0], jax.random.fold_in(loss_key, 0)
     )
     found = trainer.run(kind, 0.03)
     assert found == pytest.approx(float(loss), rel=1e-4)
@@ -119,7 +119,7 @@ def test_runs_are_done_once_and_again_when_the_settings_change(
   config = from_config(TrainConfig, tiny_config(tmp_path))
   monkeypatch.setattr(transfer, "Trainer", Stub)
   monkeypatch.setattr(
-    transfer, "parametrised", lambda cfg, optimizer, *widths: widths
+    transfer, "parametrised", lambda recipe, cfg, optimizer, *widths: widths
   )
   Stub.made, Stub.runs = 0, []
   folder = tmp_path / "cells"

@@ -16,6 +16,7 @@ from eartalk_jax.optimization.width_transfer import (
   update_multipliers,
   with_widths,
 )
+from eartalk_jax.recipes import ear
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.sharding import MeshConfig, make_mesh
 from eartalk_jax.trees import path_name
@@ -32,7 +33,7 @@ def multipliers(cfg, base_width, base_head_width, matrices="adam"):
     base_head_width=base_head_width,
   )
   mesh = make_mesh(devices=jax.devices()[:1])
-  functions = talker_training.functions(cfg, mesh, optimizer)
+  functions = talker_training.functions(ear, cfg, mesh, optimizer)
   leaves = jax.tree.leaves_with_path(functions["multipliers"])
   return {path_name(path): value for path, value in leaves}
 

@@ -51,7 +51,7 @@ def init_params(key):
   return Regression().init(key, jnp.zeros((1, 4)))["params"]
 
 
-def loss_fn(params, batch, key):
+def loss_fn(params, frozen, batch, key):
   y_BF = Regression().apply({"params": params}, batch["x_BF"])
   noise_BF = 0.01 * jax.random.normal(key, y_BF.shape)
   error = jnp.mean((y_BF + noise_BF - batch["y_BF"]) ** 2)

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 
 from eartalk_jax.attention.splash import busy_share
+from eartalk_jax.denoising.guidance import NO_GUIDANCE
 from eartalk_jax.hlo import module as hlo
-from eartalk_jax.models.talker import Talker, init_params
-from eartalk_jax.recipes.ear import stream as frame
 from eartalk_jax.scaling.traced import kernel_flops
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.lowering import abstract_state, placed, trace_step
@@ -80,10 +79,11 @@ class Compiled:
   held: float
 
 
-def train_step(model, frames, run, topology):
+def train_step(recipe, model, frames, run, topology):
   """Compiles the train step of a config.
 
   Args:
+    recipe: Recipe.
     model: TalkerConfig.
     frames: of a training window.
     run: RunConfig.
@@ -97,8 +97,8 @@ def train_step(model, frames, run, topology):
   """
   mesh = make_mesh(run.mesh, topology.devices)
   check_batch(run.batch_size, mesh, run.accumulate)
-  check_mesh(model, frames, mesh)
-  functions = talker_training.functions(model, mesh, run.optimizer)
+  check_mesh(model, recipe.visibility(model), frames, mesh)
+  functions = talker_training.functions(recipe, model, mesh, run.optimizer)
   batch = talker_training.batch_shapes(model, run.batch_size, frames)
   batch = placed(batch, batch_shardings(batch, mesh))
   key = jax.eval_shape(lambda: jax.random.key(0))
@@ -108,42 +108,48 @@ def train_step(model, frames, run, topology):
   step = make_step(run, functions["loss_fn"], multipliers)
   with jax.set_mesh(mesh):
     state = abstract_state(init, mesh, functions["rules"])
-    traced = trace_step(step, state, batch, key)
+    traced = trace_step(step, state, None, batch, key)
     return _compile(traced, state, batch, state.params, mesh, topology)
 
 
-def frame_step(model, topology, streams=1):
-  """Compiles the step that makes one frame of some streams, on one device.
+def frame_step(recipe, model, topology, streams=1):
+  """Compiles the step that makes one latent of some streams, on one device.
+
+  Args:
+    recipe: Recipe.
+    model: TalkerConfig.
+    topology: Topology.
+    streams: how many.
 
   Returns:
     Compiled.
   """
   device = topology.devices[0]
   mesh = jax.sharding.Mesh([device], ("data",))
-  talker = Talker(model)
-  begin = init_params(talker)
-  batch = talker_training.batch_shapes(model, streams, 1)
+  network = recipe.model(model)
+  told = 1 + recipe.AHEAD
+  batch = talker_training.batch_shapes(model, streams, told)
   batch = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), batch)
-  portrait, signals = batch["portrait"], batch["signals"].at(0)
 
   def opened():
-    params = begin(jax.random.key(0))
-    weights = frame.prepare(params)
+    params = recipe.init_params(network)(jax.random.key(0))
+    weights = recipe.prepare(params)
     keys_B = jax.random.split(jax.random.key(0), streams)
-    state = frame.init(talker, weights, batch["sink_BShwC"], keys_B, portrait)
+    state = recipe.open(
+      network, weights, batch["sink_BShwC"], keys_B, batch["portrait"]
+    )
     return weights, state, params
 
-  weights, state, params = jax.eval_shape(opened)
   here = SingleDeviceSharding(device)
 
   def put(tree):
     return placed(tree, jax.tree.map(lambda _: here, tree))
 
-  weights, state, params = put(weights), put(state), put(params)
-  signals = put(jax.eval_shape(lambda: signals))
+  weights, state, params = map(put, jax.eval_shape(opened))
+  signals = put(jax.eval_shape(lambda: batch["signals"]))
 
   def step(weights, state, signals):
-    return frame.step(talker, weights, state, signals)
+    return recipe.step(network, weights, state, signals, NO_GUIDANCE)
 
   traced = jax.jit(step, donate_argnums=1).trace(weights, state, signals)
   held = weights, state

@@ -8,6 +8,7 @@ import importlib.metadata
 
 import jax
 
+from eartalk_jax import recipes
 from eartalk_jax.aot import compiling, report
 from eartalk_jax.aot.topology import topology
 from eartalk_jax.errors import UserError
@@ -21,7 +22,7 @@ def proof(config, name, slices=1):
   streamed frame, and the assumptions of both.
 
   Args:
-    config: has `model`, `data.frames` and `run`.
+    config: has `recipe`, `model`, `data.frames` and `run`.
     name: of the topology.
     slices: TPU slices of it.
 
@@ -40,11 +41,12 @@ def _prove(config, name, slices):
   target = topology(name, slices)
   yield len(target.devices)
   try:
+    recipe = recipes.of(config.recipe.kind)
     step = compiling.train_step(
-      config.model, config.data.frames, config.run, target
+      recipe, config.model, config.data.frames, config.run, target
     )
     yield report.train_report(config, step, target)
-    frame = compiling.frame_step(config.model, target)
+    frame = compiling.frame_step(recipe, config.model, target)
   except jax.errors.JaxRuntimeError as error:
     said = str(error).strip().splitlines()[0]
     raise _failed(name, "refuses", said) from None

@@ -2,11 +2,11 @@
 
 relative: a key that is `a` frames old sits `a` before the query; the sink sits
   at one reserved distance from every query, one frame beyond the oldest block
-  of the window. So frame 1,000,000 is computed as frame 100 is.
+  that is seen. So frame 1,000,000 is computed as frame 100 is.
 cyclic (EARTalking, arXiv 2603.20307): block i sits at i mod (W + 1), the sink
-  at W + 1. A distance then means `a` frames or a - (W + 1), and the sink's
-  changes with i; clips begin at random places in training, so that all of them
-  are seen.
+  at W + 1, W being the blocks that are seen. A distance then means `a` frames
+  or a - (W + 1), and the sink's changes with i; clips begin at random places in
+  training, so that all of them are seen.
 
 Dimension key: B batch, W window.
 """

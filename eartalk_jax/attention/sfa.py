@@ -4,18 +4,19 @@ A block holds the M condition tokens of a frame and its N frame tokens, P in
 all. A query of block i sees
 
   the sink frames' J tokens                          (always)
-  the frame tokens of blocks i-W+1 .. i              (the window)
+  the frame tokens of the blocks that a Visibility   (of EARTalking the last W)
+    allows
   the condition tokens of block i                    (its own only)
 
 `dense` states this with one mask and costs T^2. The other forms agree with it
 to rounding error:
 
-  sfa_banded   a clip in chunks of W blocks, costs T: training on CPU and GPU
-  sfa_splash   a clip by the block-sparse Pallas kernel: training on TPU
-  sfa_step     one block against a ring cache, costs the same for ever: streams
+  banded   a clip in chunks of blocks, costs T: training on CPU and GPU
+  splash   a clip by the block-sparse Pallas kernel: training on TPU
+  step     one block against a ring cache, costs the same for ever: streams
 
 Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
-N frame tokens, J sink tokens, W window, V = W - 1, H heads, K head width.
+N frame tokens, J sink tokens, V blocks of a halo, H heads, K head width.
 """
 
 import dataclasses
@@ -27,6 +28,7 @@ import jax.numpy as jnp
 
 from eartalk_jax.attention import positions
 from eartalk_jax.attention.positions import rotate
+from eartalk_jax.attention.visibility import Visibility
 
 # A logit that weighs nothing, finite so that no row can become NaN.
 MASKED = -1e30
@@ -37,35 +39,47 @@ class Band:
   """What a query may see and from where.
 
   Attributes:
-    window: W.
+    view: Visibility.
     conditions: M.
     positions: one of `positions.KINDS`.
   """
 
-  window: int
+  view: Visibility
   conditions: int
   positions: str = "relative"
 
+  @property
+  def _seen(self):
+    """Blocks up to the sink's place."""
+    cyclic = self.positions == "cyclic"
+    return self.view.before + 1 + (self.view.after if cyclic else 0)
+
   def of_blocks(self, block):
     """See `positions.of_blocks`."""
-    return positions.of_blocks(self.positions, block, self.window)
+    return positions.of_blocks(self.positions, block, self._seen)
+
+  def of_ring(self, count_B, age_BW):
+    """See `positions.of_ring`."""
+    return positions.of_ring(self.positions, count_B, age_BW, self._seen)
 
   def rotated_sink(self, k_BJHK):
-    """The sink's keys at their place."""
-    return rotate(k_BJHK, positions.of_sink(self.positions, self.window))
+    """The sink's keys [B J H K] at their place."""
+    return rotate(k_BJHK, positions.of_sink(self.positions, self._seen))
 
   def toward_sink(self, plain, turned):
-    """Of a query and the same query at its place: what looks at the sink."""
+    """Of queries [..., K] and the same at their place: what sees the sink."""
     return turned if self.positions == "cyclic" else plain
 
 
 @flax.struct.dataclass
 class Halo:
-  """What came before a clip that is the later part of a longer one.
+  """What comes before or after a clip that is a part of a longer one.
 
   Attributes:
-    k_BVNHK, v_BVNHK: of the frame tokens of the W-1 blocks before it.
-    exists: bool scalar; False where the clip is the first part after all.
+    k_BVNHK, v_BVNHK: of the frame tokens of the blocks next to it: as many as a
+      Visibility lets it see on that side.
+    exists: bool scalar; False where the clip is the first or last part after
+      all.
   """
 
   k_BVNHK: jax.Array
@@ -83,12 +97,6 @@ def spatial(q, k, v):
   q = q / math.sqrt(q.shape[-1])
   logits = jnp.einsum("...NHK,...nHK->...HNn", q, k)
   return jnp.einsum("...HNn,...nHK->...NHK", softmax(logits, v.dtype), v)
-
-
-def visible(query_T, key_T, window):
-  """[T, T] bool: may a query of block i see the frame tokens of block j."""
-  age_TT = query_T[:, None] - key_T[None, :]
-  return (age_TT >= 0) & (age_TT < window)
 
 
 def dense(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BJHK, sink_v_BJHK, band, first_B):
@@ -111,7 +119,7 @@ def dense(q_BTPHK, k_BTPHK, v_BTPHK, sink_k_BJHK, sink_v_BJHK, band, first_B):
     "BTPHK,BtpHK->BHTPtp", turned_BTPHK, rotate(k_BTPHK, place_BTP)
   )
   is_frame_P = jnp.arange(p) >= m
-  band_TT = visible(block_T, block_T, band.window)
+  band_TT = band.view.visible(block_T, block_T)
   own_TT = block_T[:, None] == block_T[None, :]
   mask_TtP = jnp.where(
     is_frame_P[None, None], band_TT[..., None], own_TT[..., None]

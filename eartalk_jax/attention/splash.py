@@ -1,10 +1,10 @@
 """SFA over a clip by JAX's block-sparse Pallas kernel, for TPUs.
 
-See `models.sfa`. The weights of a query never leave the chip: `sfa_banded`
+See `attention.sfa`. The weights of a query never leave the chip: `banded`
 writes them to memory, and a TPU computes several times as fast as it writes.
 
-Queries are the frame tokens, keys [sink | conditions | halo | frame tokens].
-The few condition tokens ask through `sfa_banded`.
+Queries are the frame tokens, keys [sink | conditions | frame tokens, those of
+halos around the clip's]. The few condition tokens ask through `banded`.
 
 Relative positions give the sink a distance of its own, which no rotation of
 one query expresses. So a query is the pair (plain, rotated), a sink's key
@@ -12,7 +12,7 @@ one query expresses. So a query is the pair (plain, rotated), a sink's key
 nothing: the matrix unit is 128 wide.
 
 Dimension key: B batch, T blocks, P tokens in a block, M condition tokens,
-N frame tokens, J sink tokens, W window, V = W - 1, Q queries, R keys, C keys
+N frame tokens, J sink tokens, V blocks of a halo, Q queries, R keys, C keys
 before those of frames, H heads, K head width.
 """
 
@@ -28,6 +28,7 @@ from jax.experimental.pallas.ops.tpu import splash_attention
 
 from eartalk_jax.attention.banded import banded
 from eartalk_jax.attention.positions import rotate
+from eartalk_jax.attention.visibility import Visibility
 
 # Side of the squares of pairs that the kernel computes or skips as a whole:
 # large ones compute more hidden pairs, small ones read keys more often.
@@ -53,16 +54,22 @@ class _Visible(splash_attention.splash_attention_mask.Mask):
   Attributes:
     blocks, tokens, conditions: T, N and M.
     sink: J.
-    halo: blocks of it: W, or 0 for a clip that nothing comes before.
-    window: W.
+    early, late: blocks of the halos before and after the clip.
+    view: Visibility.
   """
 
   blocks: int
   tokens: int
   conditions: int
   sink: int
-  halo: int
-  window: int
+  early: int
+  late: int
+  view: Visibility
+
+  @property
+  def frames(self):
+    """Numbers of the blocks whose frames are keys."""
+    return np.arange(-self.early, self.blocks + self.late)
 
   @property
   def query_side(self):
@@ -72,7 +79,7 @@ class _Visible(splash_attention.splash_attention_mask.Mask):
   @property
   def key_side(self):
     """Side of the kernel's squares along the keys."""
-    return _side((self.halo + self.blocks) * self.tokens)
+    return _side(len(self.frames) * self.tokens)
 
   @property
   def before_frames(self):
@@ -82,7 +89,7 @@ class _Visible(splash_attention.splash_attention_mask.Mask):
   @property
   def shape(self):
     """(Q, R), filled up to whole squares."""
-    frames = (self.halo + self.blocks) * self.tokens
+    frames = len(self.frames) * self.tokens
     keys = self.before_frames + _up(frames, self.key_side)
     return _up(self.blocks * self.tokens, self.query_side), keys
 
@@ -96,9 +103,16 @@ class _Visible(splash_attention.splash_attention_mask.Mask):
     own = np.repeat(np.arange(self.blocks), self.conditions)
     place = slice(sink, sink + len(own))
     first_R[place] = last_R[place] = own
-    frame = np.repeat(np.arange(-self.halo, self.blocks), self.tokens)
-    place = slice(c, c + len(frame))
-    first_R[place], last_R[place] = frame, frame + self.window - 1
+    # Whoever may see a block: neighbours, so the first and the last say it.
+    query_Q = np.arange(-self.early, self.blocks + self.late)
+    seen_QR = self.view.visible(query_Q, self.frames)
+    first, last = (
+      query_Q[seen_QR.argmax(0)],
+      query_Q[::-1][seen_QR[::-1].argmax(0)],
+    )
+    place = slice(c, c + len(self.frames) * self.tokens)
+    first_R[place] = np.repeat(first, self.tokens)
+    last_R[place] = np.repeat(last, self.tokens)
     return first_R, last_R
 
   def __getitem__(self, index):
@@ -156,17 +170,16 @@ def busy_share(grid):
   return 1.0
 
 
-def _keys(sink_BJHK, x_BTPHK, before_BVNHK, visible):
+def _keys(sink_BJHK, x_BTPHK, early_BVNHK, late_BVNHK, visible):
   """Keys (or values) in the order of the mask: [B H R K]."""
   b, _, _, h, k = x_BTPHK.shape
   m, c = visible.conditions, visible.before_frames
   conditions = x_BTPHK[:, :, :m].reshape(b, -1, h, k)
   fill = jnp.zeros((b, c - sink_BJHK.shape[1] - conditions.shape[1], h, k))
   parts = [sink_BJHK, conditions, fill.astype(x_BTPHK.dtype)]
-  if before_BVNHK is not None:
-    first = ((0, 0), (1, 0)) + ((0, 0),) * 3
-    parts.append(jnp.pad(before_BVNHK, first).reshape(b, -1, h, k))
-  parts.append(x_BTPHK[:, :, m:].reshape(b, -1, h, k))
+  for x in (early_BVNHK, x_BTPHK[:, :, m:], late_BVNHK):
+    if x is not None:
+      parts.append(x.reshape(b, -1, h, k))
   x_BRHK = jnp.concatenate(parts, axis=1)
   missing = visible.shape[1] - x_BRHK.shape[1]
   x_BRHK = jnp.pad(x_BRHK, ((0, 0), (0, missing), (0, 0), (0, 0)))
@@ -192,14 +205,19 @@ def _queries(plain_BTNHK, rotated_BTNHK, band, visible):
   return jnp.pad(q_BHQK, ((0, 0), (0, 0), (0, missing), (0, 0)))
 
 
-def _segments(visible, exists):
-  """Of queries and keys: a halo that does not exist is in one of its own."""
-  of_halo_R = np.zeros(visible.shape[1], bool)
+def _segments(visible, before, after):
+  """Of queries and keys: halos that do not exist are in one of their own."""
+  frame = np.repeat(visible.frames, visible.tokens)
+  place_R = np.full(visible.shape[1], 0)
   c = visible.before_frames
-  of_halo_R[c : c + visible.halo * visible.tokens] = True
-  hidden_R = jnp.where(of_halo_R & ~exists, 1, 0).astype(jnp.int32)
+  place_R[c : c + len(frame)] = frame
+  hidden_R = jnp.zeros(visible.shape[1], bool)
+  if before is not None:
+    hidden_R |= (place_R < 0) & ~before.exists
+  if after is not None:
+    hidden_R |= (place_R >= visible.blocks) & ~after.exists
   return splash_attention.SegmentIds(
-    jnp.zeros(visible.shape[0], jnp.int32), hidden_R
+    jnp.zeros(visible.shape[0], jnp.int32), hidden_R.astype(jnp.int32)
   )
 
 
@@ -212,16 +230,19 @@ def splash(
   band,
   first_B,
   before=None,
+  after=None,
   interpret=False,
 ):
-  """See `sfa.dense`; `before` is the clip's Halo, if it is a later part.
+  """See `sfa.dense`; before and after are Halos of a clip that is a part.
 
   `interpret` runs the kernel on a CPU, slowly.
   """
   b, t, p, h, k = q_BTPHK.shape
-  m, w = band.conditions, band.window
-  halo = 0 if before is None else w
-  visible = _Visible(t, p - m, m, sink_k_BJHK.shape[1], halo, w)
+  m, view = band.conditions, band.view
+  early, late = (x and x.k_BVNHK.shape[1] for x in (before, after))
+  visible = _Visible(
+    t, p - m, m, sink_k_BJHK.shape[1], early or 0, late or 0, view
+  )
 
   def placed(x_BTPHK, block_T):
     place_BT = band.of_blocks(first_B[:, None] + block_T[None])
@@ -229,18 +250,22 @@ def splash(
 
   plain_BTNHK = q_BTPHK[:, :, m:] / math.sqrt(k)
   rotated_BTNHK = placed(plain_BTNHK, jnp.arange(t))
-  past_k = past_v = segments = None
+  early_k = early_v = late_k = late_v = segments = None
   if before is not None:
-    past_k = _pair(placed(before.k_BVNHK, jnp.arange(1 - w, 0)), band)
-    past_v = before.v_BVNHK
-    segments = _segments(visible, before.exists)
+    early_k = _pair(placed(before.k_BVNHK, jnp.arange(-early, 0)), band)
+    early_v = before.v_BVNHK
+  if after is not None:
+    late_k = _pair(placed(after.k_BVNHK, jnp.arange(t, t + late)), band)
+    late_v = after.v_BVNHK
+  if early or late:
+    segments = _segments(visible, before, after)
   sink_k = _pair(band.rotated_sink(sink_k_BJHK), band, of_sink=True)
   own_k = _pair(placed(k_BTPHK, jnp.arange(t)), band)
   kernel = _kernel(visible, h, interpret)
   attended_BHQK = jax.vmap(functools.partial(kernel, segment_ids=segments))(
     _queries(plain_BTNHK, rotated_BTNHK, band, visible),
-    _keys(sink_k, own_k, past_k, visible),
-    _keys(sink_v_BJHK, v_BTPHK, past_v, visible),
+    _keys(sink_k, own_k, early_k, late_k, visible),
+    _keys(sink_v_BJHK, v_BTPHK, early_v, late_v, visible),
   )
   frames_BQHK = jnp.swapaxes(attended_BHQK[:, :, : t * (p - m)], 1, 2)
   conditions_BTMHK = banded(
@@ -252,6 +277,7 @@ def splash(
     band,
     first_B,
     before,
+    after,
   )
   return jnp.concatenate(
     [conditions_BTMHK, frames_BQHK.reshape(b, t, p - m, h, k)], axis=2

@@ -10,7 +10,6 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax.attention import positions
 from eartalk_jax.attention.positions import rotate
 from eartalk_jax.attention.sfa import MASKED, softmax
 
@@ -38,7 +37,7 @@ class LayerCache:
       band: Band.
     """
     b, _, h, k = sink_k_BJHK.shape
-    ring = (b, band.window, tokens, h, k)
+    ring = (b, band.view.before + 1, tokens, h, k)
     return cls(
       k_BWNHK=jnp.zeros(ring, sink_k_BJHK.dtype),
       v_BWNHK=jnp.zeros(ring, sink_v_BJHK.dtype),
@@ -48,7 +47,7 @@ class LayerCache:
 
 
 def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B, band):
-  """One block against the cache.
+  """One block against the cache; its Visibility looks at no later block.
 
   Args:
     q_BPHK: the block's queries; k_BPHK, v_BPHK its keys and values.
@@ -68,8 +67,10 @@ def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B, band):
     v_BWNHK=cache.v_BWNHK.at[row_B, slot_B].set(v_BPHK[:, m:]),
   )
   age_BW = (count_B[:, None] - jnp.arange(window)[None]) % window
-  filled_BW = age_BW <= count_B[:, None]
-  place_BW = positions.of_ring(band.positions, count_B, age_BW, window)
+  seen_BW = age_BW <= count_B[:, None]
+  seen_B1W = band.view.visible(count_B[:, None], count_B[:, None] - age_BW)
+  seen_BW &= seen_B1W[:, 0]
+  place_BW = band.of_ring(count_B, age_BW)
   keys_BWNHK = rotate(cache.k_BWNHK, place_BW[:, :, None, None])
   turned_BPHK = rotate(q_BPHK, band.of_blocks(count_B)[:, None, None])
 
@@ -80,7 +81,7 @@ def step(q_BPHK, k_BPHK, v_BPHK, cache, count_B, band):
   )
   own_BHPM = jnp.einsum("BPHK,BMHK->BHPM", q_BPHK, k_BPHK[:, :m])
   ring_BHPWN = jnp.einsum("BPHK,BWNHK->BHPWN", q_BPHK, keys_BWNHK)
-  ring_BHPWN = jnp.where(filled_BW[:, None, None, :, None], ring_BHPWN, MASKED)
+  ring_BHPWN = jnp.where(seen_BW[:, None, None, :, None], ring_BHPWN, MASKED)
   ring = ring_BHPWN.reshape(ring_BHPWN.shape[:3] + (window * n,))
   logits = jnp.concatenate([sink_BHPJ, own_BHPM, ring], axis=-1)
   weights = softmax(logits, v_BPHK.dtype)

@@ -95,7 +95,7 @@ def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
   decoder = tokenizer.params
   sink_BhwC = jax.jit(tokenizer.encode_portrait)(decoder, pictures_BYX3)
   sink_BShwC = jnp.repeat(sink_BhwC[:, None], model.cfg.sinks, axis=1)
-  state = streaming.init(
+  state = streaming.open(
     model,
     weights,
     sink_BShwC,
@@ -110,7 +110,7 @@ def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
     return state, latents, to_uint8(frames_B1YX3[:, 0])
 
   for frame in range(frames):
-    signals = _signals(inputs, audio_BTF, frame)
+    signals = _signals(inputs, audio_BTF, slice(frame, frame + 1))
     state, latents_BhwC, pixels_BYX3 = step(weights, state, signals)
     yield latents_BhwC, pixels_BYX3
 

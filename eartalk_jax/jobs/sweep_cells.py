@@ -9,7 +9,7 @@ import jax
 
 from data_pipelines.batches import TalkerBatches
 from data_pipelines.shards import open_dataset
-from eartalk_jax import files
+from eartalk_jax import files, recipes
 from eartalk_jax.checkpoints.checkpoint_files import (
   checkpoints_of,
   committed_steps,
@@ -26,7 +26,6 @@ from eartalk_jax.evaluation.probe_store import probe_for
 from eartalk_jax.generate import load_generator
 from eartalk_jax.jobs.talker import train
 from eartalk_jax.locks import lock
-from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.scaling import fixed_loss
 from eartalk_jax.scaling.cells import cell_config, trunk_config
 from eartalk_jax.scaling.sweep_files import read_plan
@@ -108,13 +107,13 @@ class CellRunner:
     return trunk
 
   def _measure(self, cell, workdir):
-    model = from_config(
-      TrainConfig, cell_config(self._sweep.config, cell)
-    ).model
-    shapes = jax.eval_shape(init_params(Talker(model)), jax.random.key(0))
+    config = from_config(TrainConfig, cell_config(self._sweep.config, cell))
+    recipe, model = recipes.of(config.recipe.kind), config.model
+    init = recipe.init_params(recipe.model(model))
+    shapes = jax.eval_shape(init, jax.random.key(0))
     _, params = load_ema(workdir, shapes)
     with working("the loss on the fixed set"):
-      result = fixed_loss.evaluate(model, params, self._fixed)
+      result = fixed_loss.evaluate(recipe, model, params, self._fixed)
     result |= {"fixed_set": self._fixed.fingerprint, "samples": None}
     result["diverged"] = _verdict(result)
     if result["diverged"] is not None:

@@ -6,6 +6,7 @@ import jax
 
 from data_pipelines.batches import TalkerBatches
 from data_pipelines.shards import open_dataset
+from eartalk_jax import recipes
 from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
@@ -49,9 +50,11 @@ def train(config, workdir, profile=None):
   check_tokens(config, tokenizer, dataset)
   speech = load_speech(dataset.directory / "speech")
   preflight(config, workdir, [tokenizer.fingerprint, dataset.fingerprint])
+  recipe = recipes.of(config.recipe.kind)
   mesh = make_mesh(config.run.mesh)
   check_batch(config.run.batch_size, mesh, config.run.accumulate)
-  check_mesh(config.model, config.data.frames, mesh)
+  view = recipe.visibility(config.model)
+  check_mesh(config.model, view, config.data.frames, mesh)
   batches = TalkerBatches(
     dataset,
     config.data,
@@ -73,7 +76,7 @@ def train(config, workdir, profile=None):
     },
   }
   functions = talker_training.functions(
-    config.model, mesh, config.run.optimizer
+    recipe, config.model, mesh, config.run.optimizer
   )
   flops = flops_per_step(config)
   _tell(functions["init_params"], dataset, batches, flops)

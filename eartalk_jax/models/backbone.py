@@ -19,6 +19,7 @@ import jax.numpy as jnp
 
 from eartalk_jax.attention import sfa
 from eartalk_jax.attention.step import step
+from eartalk_jax.attention.visibility import Causal, Visibility
 from eartalk_jax.layers.basic import (
   Heads,
   MergeHeads,
@@ -51,9 +52,10 @@ def modulator(anchor_BND, direct, condition_tokens):
   return jnp.concatenate([jnp.broadcast_to(mean, shape), anchor + direct], -2)
 
 
-def band(cfg):
-  """What the talker's queries may see."""
-  return sfa.Band(cfg.window, cfg.condition_tokens, cfg.positions)
+def band(cfg, view=None):
+  """What the queries may see: EARTalking's, unless a Visibility is given."""
+  view = Causal(cfg.window) if view is None else view
+  return sfa.Band(view, cfg.condition_tokens, cfg.positions)
 
 
 class Layer(nn.Module):
@@ -64,11 +66,13 @@ class Layer(nn.Module):
     last: whether it is the last one, which returns N tokens of a block's P, and
       None for the sink's next state.
     placement: what a mesh changes.
+    view: who sees whom, see `band`.
   """
 
   cfg: TalkerConfig
   last: bool = False
   placement: Placement = ALONE
+  view: Visibility | None = None
 
   def setup(self):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
@@ -114,7 +118,7 @@ class Layer(nn.Module):
     modulation = self.modulation(modulator_BTPD)
     q, k, v = self._attention_inputs(x_BTPD, modulation)
     attended_BTPHK = self.placement.attend(
-      q, k, v, sink_k_BJHK, sink_v_BJHK, band(self.cfg), first_B
+      q, k, v, sink_k_BJHK, sink_v_BJHK, band(self.cfg, self.view), first_B
     )
     return (
       self._rest(x_BTPD, attended_BTPHK, modulation),
@@ -125,7 +129,9 @@ class Layer(nn.Module):
     """Streaming: one block and the layer's cache -> the same, moved on."""
     modulation = self.modulation(modulator_BPD)
     q, k, v = self._attention_inputs(x_BPD, modulation)
-    attended_BPHK, cache = step(q, k, v, cache, count_B, band(self.cfg))
+    attended_BPHK, cache = step(
+      q, k, v, cache, count_B, band(self.cfg, self.view)
+    )
     return self._rest(x_BPD, attended_BPHK, modulation), cache
 
 
@@ -134,6 +140,7 @@ class Backbone(nn.Module):
 
   cfg: TalkerConfig
   placement: Placement = ALONE
+  view: Visibility | None = None
 
   @nn.compact
   def __call__(self, x_BTPD, sink_BJD, anchor_BJD, modulator_BTPD, first_B):
@@ -155,10 +162,10 @@ class Backbone(nn.Module):
         in_axes=nn.broadcast,
         length=cfg.depth - 1,
         unroll=cfg.unroll,
-      )(cfg, placement=placement, name="layers")
+      )(cfg, placement=placement, view=self.view, name="layers")
       streams, _ = layers(streams, *rest)
     last = layer_class(Layer, placement, cfg.remat)(
-      cfg, last=True, placement=placement, name="last"
+      cfg, last=True, placement=placement, view=self.view, name="last"
     )
     (x_BTND, _), _ = last(streams, *rest)
     return x_BTND

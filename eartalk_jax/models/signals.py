@@ -115,11 +115,11 @@ class Signals:
       controls={k: repeat(v) for k, v in self.controls.items()}
     )
 
-  def fill(self, row, values):
-    """Gives one row of the numpy arrays {control: numbers}."""
+  def fill(self, place, values):
+    """Gives {control: numbers} at one place of the numpy arrays."""
     for name, value_K in values.items():
-      self.controls[name].value[row] = value_K
-      self.controls[name].given[row] = True
+      self.controls[name].value[place] = value_K
+      self.controls[name].given[place] = True
 
 
 def by_span(controls, given):

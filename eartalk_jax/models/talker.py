@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from eartalk_jax import heads
+from eartalk_jax.attention.visibility import Visibility
 from eartalk_jax.layers.basic import lift, norm, sinusoids
 from eartalk_jax.layers.placement import ALONE, Placement
 from eartalk_jax.layers.products import Dense
@@ -45,10 +46,12 @@ class Talker(nn.Module):
   Attributes:
     cfg: its configuration.
     placement: what a mesh changes; no parameter depends on it.
+    view: Visibility; None for EARTalking's, `cfg.window` frames.
   """
 
   cfg: TalkerConfig
   placement: Placement = ALONE
+  view: Visibility | None = None
 
   def setup(self):
     cfg, dtype = self.cfg, jnp.dtype(self.cfg.dtype)
@@ -67,7 +70,7 @@ class Talker(nn.Module):
     zeros = nn.initializers.zeros_init()
     self.trust = Dense(cfg.token_width, kernel_init=zeros)
     self.guess = Dense(cfg.token_width, use_bias=False, kernel_init=zeros)
-    self.backbone = Backbone(cfg, self.placement)
+    self.backbone = Backbone(cfg, self.placement, self.view)
     self.last_norm = norm()
     self.direct = Dense(PATTERNS, dtype=dtype)
     self.patterns_RND = self.param(

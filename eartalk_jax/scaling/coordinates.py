@@ -40,10 +40,11 @@ def judged(cfg):
   }
 
 
-def measure(cfg, optimizer, widths, steps, seeds=(0,), advance=None):
+def measure(recipe, cfg, optimizer, widths, steps, seeds=(0,), advance=None):
   """Root mean squares of activations over some steps, at every width.
 
   Args:
+    recipe: Recipe.
     cfg: TalkerConfig; both its widths grow in proportion.
     optimizer: OptimizerConfig; the first width becomes the base.
     widths: of the backbone, ascending.
@@ -61,7 +62,7 @@ def measure(cfg, optimizer, widths, steps, seeds=(0,), advance=None):
     optimizer, base_width=widths[0], base_head_width=sized[0].head.width
   )
   for model in sized:
-    for kind, paths in _one_width(model, base, steps, seeds).items():
+    for kind, paths in _one_width(recipe, model, base, steps, seeds).items():
       for path, sizes in paths.items():
         found[kind].setdefault(path, []).append(sizes)
     if advance:
@@ -75,12 +76,12 @@ def measure(cfg, optimizer, widths, steps, seeds=(0,), advance=None):
   }
 
 
-def _one_width(cfg, optimizer, steps, seeds):
+def _one_width(recipe, cfg, optimizer, steps, seeds):
   """{kind: {path: [scale and change, steps + 1]}}."""
   cfg = dataclasses.replace(cfg, remat=False)
   run = RunConfig(steps + 1, _ROWS, optimizer, ema_decay=0.0)
   mesh = make_mesh(devices=jax.devices()[:1])
-  functions = talker_training.functions(cfg, mesh, optimizer)
+  functions = talker_training.functions(recipe, cfg, mesh, optimizer)
   # Another generator than usual: it compiles in a fraction of the time.
   key = jax.random.key(0, impl="rbg")
   loss_fn = _watched(functions["loss_fn"], key)
@@ -89,7 +90,7 @@ def _one_width(cfg, optimizer, steps, seeds):
 
   @jax.jit
   def step(state, batch, multipliers):
-    return make_step(run, loss_fn, multipliers)(state, batch, key)
+    return make_step(run, loss_fn, multipliers)(state, None, batch, key)
 
   batch = random_batch(cfg, _ROWS, _FRAMES)
   # One program for both: the standard parametrisation multiplies by one.
@@ -116,7 +117,7 @@ def _watched(loss_fn, key):
   Its noise is always the same. Modules in the scan over depth are left out.
   """
 
-  def watched(params, batch, _):
+  def watched(params, frozen, batch, _):
     seen = {}
 
     def watch(call, args, kwargs, context):
@@ -130,7 +131,7 @@ def _watched(loss_fn, key):
       return out
 
     with nn.intercept_methods(watch):
-      loss, _ = loss_fn(params, batch, key)
+      loss, _ = loss_fn(params, frozen, batch, key)
     return loss, {"activations": seen}
 
   return watched

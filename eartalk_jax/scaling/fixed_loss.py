@@ -15,13 +15,9 @@ import dataclasses
 import hashlib
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax import heads
-from eartalk_jax.layers.patches import to_tokens
-from eartalk_jax.models.talker import Talker, init_params, opening
-from eartalk_jax.recipes.ear import objective
 
 _SEED = 20_240_601
 # Raise it when the same seed begins to give other noise.
@@ -89,12 +85,13 @@ def _all_given(model):
   return dataclasses.replace(model, controls=controls, audio=audio)
 
 
-def evaluate(model, params, fixed):
+def evaluate(recipe, model, params, fixed):
   """The loss of parameters, {"loss", "error", "portrait"}.
 
   Args:
+    recipe: Recipe.
     model: TalkerConfig.
-    params: of a Talker.
+    params: of its model.
     fixed: FixedSet.
 
   Returns:
@@ -103,47 +100,28 @@ def evaluate(model, params, fixed):
     portrait: the loss of who always says the portrait and nothing else.
   """
   head = dataclasses.replace(model.head, draws=fixed.draws)
-  talker = Talker(dataclasses.replace(model, head=head))
+  network = recipe.model(dataclasses.replace(model, head=head))
+
+  def laid_out(chunk):
+    key = jax.random.fold_in(jax.random.key(_SEED), chunk["number"])
+    return chunk["batch"], key, chunk
 
   @jax.jit
   def losses(params, chunk):
-    key = jax.random.fold_in(jax.random.key(_SEED), chunk["number"])
-    rest = chunk["batch"], key, chunk["level_BT"], chunk["uniform"]
-    return objective.frame_losses(talker, params, *rest)
+    return recipe.losses(network, params, None, *laid_out(chunk))
+
+  @jax.jit
+  def portrait_losses(chunk):
+    return recipe.portrait_losses(network, *laid_out(chunk))
 
   found = [np.asarray(losses(params, chunk)) for chunk in fixed.chunks]
   windows = np.concatenate(found).astype(np.float64).mean(axis=1)
+  portrait = [portrait_losses(chunk).mean() for chunk in fixed.chunks]
   return {
     "loss": float(windows.mean()),
     "error": float(windows.std(ddof=1) / np.sqrt(len(windows))),
-    "portrait": _portrait_loss(talker.cfg, fixed),
+    "portrait": float(np.mean(portrait)),
   }
-
-
-def _portrait_loss(cfg, fixed):
-  """The loss of predicting no deviation at all."""
-  talker, head = Talker(cfg), heads.of(cfg.head)
-  shapes = jax.eval_shape(init_params(talker), jax.random.key(0))
-
-  @jax.jit
-  def losses(chunk):
-    batch = chunk["batch"]
-    tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
-    _, sink_BSNc = opening(cfg, to_tokens(batch["sink_BShwC"], cfg.patch))
-    target_BTNc = (tokens_BTNc - sink_BSNc[:, :1]) / cfg.head.spread
-    nothing = jnp.zeros_like(target_BTNc)
-    key = jax.random.fold_in(jax.random.key(_SEED), chunk["number"])
-    _, key = jax.random.split(key)  # the head's, as in `frame_losses`
-    h_BTND = jnp.zeros((*nothing.shape[:-1], cfg.width))
-    features = h_BTND, nothing
-    # A head of zeros adds nothing to the guess, which is none.
-    params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
-    net = talker.bind({"params": params}).head
-    return head.loss(
-      cfg.head, net, target_BTNc, features, key, chunk["uniform"]
-    )
-
-  return float(np.mean([losses(chunk).mean() for chunk in fixed.chunks]))
 
 
 def _levels(history, shape, rng):

@@ -19,10 +19,11 @@ from eartalk_jax.training import talker_training
 from eartalk_jax.training.sharding import make_mesh
 
 
-def parametrised(cfg, optimizer, width, base_width):
+def parametrised(recipe, cfg, optimizer, width, base_width):
   """What a Trainer needs of a talker: (functions, OptimizerConfig).
 
   Args:
+    recipe: Recipe.
     cfg: TalkerConfig; both its widths grow in proportion.
     optimizer: OptimizerConfig; its base widths are not read.
     width: of the backbone.
@@ -33,7 +34,7 @@ def parametrised(cfg, optimizer, width, base_width):
     optimizer, base_width=base.width, base_head_width=base.head.width
   )
   mesh = make_mesh(devices=jax.devices()[:1])
-  return talker_training.functions(model, mesh, optimizer), optimizer
+  return talker_training.functions(recipe, model, mesh, optimizer), optimizer
 
 
 class Trainer:
@@ -55,7 +56,9 @@ class Trainer:
     self._step = jax.jit(
       _step(functions["loss_fn"], optimizer, len(batches)), donate_argnums=0
     )
-    self._loss = jax.jit(lambda *args: functions["loss_fn"](*args)[0])
+    self._loss = jax.jit(
+      lambda params, *args: functions["loss_fn"](params, None, *args)[0]
+    )
     self._make = lambda factors: make_optimizer(optimizer, factors)
 
   def run(self, kind, rate, seed=0):
@@ -85,7 +88,7 @@ def _step(loss_fn, optimizer, steps):
 
   def step(state, batch, key, factors, number, rate):
     params, opt = state
-    grads, _ = jax.grad(loss_fn, has_aux=True)(params, batch, key)
+    grads, _ = jax.grad(loss_fn, has_aux=True)(params, None, batch, key)
     update = make_optimizer(optimizer, factors).update
     updates, opt = update(grads, opt, params)
     lr = rate * schedule(number)

@@ -8,7 +8,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from eartalk_jax.recipes.ear import stream as frame
+from eartalk_jax.recipes.pixels import pixels_step
 
 
 def make_begin(generator):
@@ -18,11 +18,13 @@ def make_begin(generator):
   @jax.jit
   def begin(weights, decoder, pictures_BYX3, latents_BShwC, seeds_B, portrait):
     key_B = jax.vmap(jax.random.key)(seeds_B)
-    stream = frame.init(model, weights, latents_BShwC, key_B, portrait)
+    stream = generator.recipe.open(
+      model, weights, latents_BShwC, key_B, portrait
+    )
     pictures_BYX3 = pictures_BYX3.astype(jnp.float32) / 255
     first_BhwC = latents_BShwC[:, 0]
     decode = tokenizer.init_decode(decoder, pictures_BYX3, first_BhwC)
-    return _plain(stream), decode
+    return stream, decode
 
   return begin
 
@@ -39,19 +41,18 @@ def make_step(generator):
   def step(
     weights, decoder, state, signals, guidance, active_B, sure_B, before_B
   ):
-    decode_step = functools.partial(generator.tokenizer.decode_step, decoder)
-    (stream, decode), frames_BtYX3, fine_B = frame.pixels_step(
-      generator.model,
-      decode_step,
+    (stream, decode), frames_BtYX3, fine_B = pixels_step(
+      generator,
+      decoder,
       weights,
-      (_keyed(state[0]), state[1]),
+      state,
       signals,
       guidance,
     )
     moved_B = active_B & (sure_B | before_B) & fine_B
     state = jax.tree.map(
       lambda new, old: jnp.where(_column(moved_B, new.ndim), new, old),
-      (_plain(stream), decode),
+      (stream, decode),
       state,
     )
     return state, frames_BtYX3, moved_B
@@ -67,12 +68,3 @@ def put(state, row, one):
 
 def _column(x_B, rank):
   return x_B.reshape(x_B.shape + (1,) * (rank - 1))
-
-
-def _plain(stream):
-  """The state with its keys as numbers, which can be chosen among and saved."""
-  return stream.replace(key_B=jax.random.key_data(stream.key_B))
-
-
-def _keyed(stream):
-  return stream.replace(key_B=jax.random.wrap_key_data(stream.key_B))

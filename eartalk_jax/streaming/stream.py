@@ -57,6 +57,7 @@ class Stream:
     self._streams = streams
     tokenizer = streams.generator.tokenizer
     self._stride, self._delay = tokenizer.stride, tokenizer.delay
+    self._ahead = streams.generator.recipe.AHEAD
     self.lock = streams.lock
     self.row = row
     self.listener = Listener(streams.generator.speech)
@@ -79,7 +80,7 @@ class Stream:
   @property
   def ready(self):
     """Frames that could be made by now."""
-    steps = self._steps + self.heard.ready
+    steps = self._steps + self.ready_steps
     return self._frames_after(steps) - self._frames_after(self._steps)
 
   @property
@@ -90,7 +91,7 @@ class Stream:
   @property
   def ready_steps(self):
     """Steps that could be asked for now."""
-    return max(self.heard.ready - self.coming, 0)
+    return max(self.heard.ready - self._ahead - self.coming, 0)
 
   def _frames_after(self, steps):
     """Frames that are shown after so many steps."""
@@ -138,7 +139,8 @@ class Stream:
     self.heard.push(self.listener.finish())
     frames, first = frame_count(self.listener.samples), first_made(self._stride)
     steps = max(latents_over(frames, self._stride) - first, 1)
-    self.heard.finish(steps + self._delay if frames else 0)
+    late = self._delay + self._ahead
+    self.heard.finish(steps + late if frames else 0)
 
   @alone
   def set(self, name, value, frame=None):
@@ -228,18 +230,23 @@ class Stream:
     return self.ready_steps > 0 and not self.broken and waiting < MOST_WAITING
 
   def send(self):
-    """(what is heard, {control: numbers of all frames}) of the next step."""
-    latent = self.heard.latent + self.coming
-    span = frames_of(latent, self._stride)
-    asked = [self._asked(frame) for frame in range(span.start, span.stop)]
-    features = self.heard.at(self.coming)[0]
-    self.coming += 1
-    return features, over_frames(asked)
+    """What the next step is told: (what is heard [t F'], t wishes).
 
-  def _asked(self, frame):
-    """{control: numbers} of a frame."""
-    idle = self.idle.at(frame) if self.idle else {}
-    return idle | self.timeline.at(frame)
+    A wish is {control: numbers of all frames of a latent}.
+    """
+    told = 1 + self._ahead
+    heard_tF = self.heard.at(self.coming, told)
+    first = self.heard.latent + self.coming
+    self.coming += 1
+    return heard_tF, [self._asked(first + later) for later in range(told)]
+
+  def _asked(self, latent):
+    """{control: numbers} of a latent's frames."""
+    span, asked = frames_of(latent, self._stride), []
+    for frame in range(span.start, span.stop):
+      idle = self.idle.at(frame) if self.idle else {}
+      asked.append(idle | self.timeline.at(frame))
+    return over_frames(asked)
 
   def receive(self, frames_tYX3):
     """Takes what was made of the step sent first; None if it is no picture.

@@ -74,7 +74,8 @@ class Streams:
     """
     speech, tokenizer = self.generator.speech, self.generator.tokenizer
     frames = self.generator.config.audio.ahead + (speech.step or 1) - 1
-    frames += tokenizer.stride - 1 + tokenizer.delay * tokenizer.stride
+    late = tokenizer.delay + self.generator.recipe.AHEAD
+    frames += tokenizer.stride - 1 + late * tokenizer.stride
     return frames / FPS + speech.after / SAMPLE_RATE
 
   @property
@@ -100,7 +101,7 @@ class Streams:
     """
     stream = Stream(self, self._free_row())
     values = self._portrait_values({} if known is None else known)
-    portrait = self._blank(1, hears=False)
+    portrait = self._blank((1,), hears=False)
     stride = self.generator.tokenizer.stride
     portrait.fill(0, {k: np.tile(v, stride) for k, v in values.items()})
     seed = bounds.seed(seed)
@@ -134,7 +135,7 @@ class Streams:
   def _advance(self, pulled):
     """Makes the next frame of a stream and of all others that move."""
     rows = len(self._taken)
-    signals = self._blank(rows)
+    signals = self._blank((rows, 1 + self.generator.recipe.AHEAD))
     active_B, sure_B = np.zeros(rows, bool), np.zeros(rows, bool)
     scales = {k: scale_B.copy() for k, scale_B in self._scales.scales.items()}
     movers = [
@@ -147,7 +148,8 @@ class Streams:
       active_B[row], sure_B[row] = True, not stream.coming
       signals.audio.value[row], wishes = stream.send()
       signals.audio.given[row] = True
-      signals.fill(row, wishes)
+      for number, values in enumerate(wishes):
+        signals.fill((row, number), values)
       for name, scale in stream.scales.items():
         scales[name][row] = scale
     self._state, frames_BtYX3, self._moved_B = self._step(
@@ -283,7 +285,7 @@ class Streams:
     shape = (slots, config.sinks, *config.latent_shape)
     latents_BShwC = np.zeros(shape, np.float32)
     seeds_B = np.zeros(slots, np.uint32)
-    portrait = self._blank(slots, hears=False)
+    portrait = self._blank((slots,), hears=False)
     size = self.generator.tokenizer.picture_shape
     return self._begin(
       self._weights,
@@ -294,8 +296,8 @@ class Streams:
       portrait,
     )
 
-  def _blank(self, rows, hears=True):
-    return Signals.blank(self.generator.config, (rows,), hears)
+  def _blank(self, lead, hears=True):
+    return Signals.blank(self.generator.config, lead, hears)
 
   def _portrait_values(self, known):
     specs = {spec.name: spec for spec in self.generator.config.controls}

@@ -5,7 +5,9 @@ import jax.numpy as jnp
 
 
 def differentiate(loss_fn, microbatches):
-  """(params, batch, key) -> ((loss, metrics), gradient), as of the whole batch.
+  """(params, frozen, batch, key) -> ((loss, metrics), gradient).
+
+  As of the whole batch; the gradient is that of the parameters.
 
   A loss is a mean over items: frames of a talker, where all frames weigh the
   same however many of their tokens are hidden. So microbatches of equal rows
@@ -25,23 +27,23 @@ def differentiate(loss_fn, microbatches):
   if microbatches == 1:
     return whole
 
-  def weighted(params, rows, key):
-    (loss, metrics), grads = whole(params, rows, key)
+  def weighted(params, frozen, rows, key):
+    (loss, metrics), grads = whole(params, frozen, rows, key)
     weight = jnp.asarray(metrics.get("weight", 1.0), jnp.float32)
     means = (loss, metrics), grads
     return weight, jax.tree.map(lambda x: weight * x, means)
 
-  def accumulated(params, batch, key):
+  def accumulated(params, frozen, batch, key):
     batch = jax.tree.map(lambda x: _split(x, microbatches), batch)
     keys = jax.vmap(jax.random.fold_in, (None, 0))(
       key, jnp.arange(microbatches)
     )
 
     def add(total, part):
-      return jax.tree.map(jnp.add, total, weighted(params, *part)), None
+      return jax.tree.map(jnp.add, total, weighted(params, frozen, *part)), None
 
     first = jax.tree.map(lambda x: x[0], (batch, keys))
-    shapes = jax.eval_shape(weighted, params, *first)
+    shapes = jax.eval_shape(weighted, params, frozen, *first)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     (weight, sums), _ = jax.lax.scan(add, zeros, (batch, keys))
     (loss, metrics), grads = jax.tree.map(lambda x: x / weight, sums)

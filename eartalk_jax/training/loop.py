@@ -1,6 +1,10 @@
 """The training loop: one compiled step on one mesh, whatever the loss.
 
-  loss_fn(params, batch, key) -> (scalar, {name: scalar})
+  loss_fn(params, frozen, batch, key) -> (scalar, {name: scalar})
+
+`frozen` is a tree of arrays that is read and never changed, a teacher's
+parameters say: it lies on the mesh by the rules of the parameters and is in no
+checkpoint, but the run's fingerprint holds its own.
 
 A run is a function of (config, seed, data): the key of a step is folded from
 its number, and `batches.iterate(step)` begins at any step. So a run that was
@@ -39,11 +43,13 @@ from eartalk_jax.training.sharding import (
   check_batch,
   make_mesh,
   put_batch,
+  put_tree,
   replicated,
 )
 from eartalk_jax.training.skips import SkipLog
 from eartalk_jax.training.step_log import StepLog
 from eartalk_jax.training.train_step import make_init, make_step
+from eartalk_jax.trees import tree_fingerprint
 
 
 def fit(
@@ -56,6 +62,7 @@ def fit(
   workdir,
   claim,
   fingerprint,
+  frozen=None,
   multipliers=None,
   diagnose=None,
   finish=None,
@@ -68,7 +75,7 @@ def fit(
   Args:
     run: RunConfig.
     init_params: key -> parameters.
-    loss_fn: (params, batch, key) -> (scalar, {name: scalar}).
+    loss_fn: see above.
     rules: which parameter lives where, as in `sharding.TALKER_RULES`.
     batches: `.iterate(step)` gives this process's rows of batch number step,
       step + 1, ...; `.fingerprint` is a dictionary that names their origin;
@@ -77,8 +84,9 @@ def fit(
       stalls/, tensorboard/ and profile/.
     claim: the Claim on it: what it is to say of this run.
     fingerprint: a dictionary of whatever else the result depends on.
+    frozen: see above; None for nothing.
     multipliers: of updates, for `make_optimizer`.
-    diagnose: (ema params, batch, key) -> {name: scalar}, or None.
+    diagnose: (ema params, frozen, batch, key) -> {name: scalar}, or None.
     finish: called, by all processes, when the last step is saved, while the run
       still has its directory; None for nothing.
     flops_per_step: what a step of all devices computes, to tell FLOP/s and MFU.
@@ -97,6 +105,8 @@ def fit(
   use_compile_cache()
   mesh = mesh or make_mesh(run.mesh)
   check_batch(run.batch_size, mesh, run.accumulate)
+  if frozen is not None:
+    fingerprint = fingerprint | {"frozen": tree_fingerprint(frozen)}
   fingerprint = run_fingerprint(run, batches, fingerprint)
   if profile and profile[1] > run.steps:
     raise UserError(
@@ -120,13 +130,16 @@ def fit(
       jax.set_mesh(mesh),
     ):
       place = _Place(workdir, claim, checkpoints, events, interruption)
+      if frozen is not None:
+        frozen = put_tree(frozen, mesh, rules)
       with checkpoints, interruption.training(events.write):
         tell_missed(workdir, checkpoints.source)
         state = _begin(init, init_key, abstract, place)
         events.tell(step=int(state.step), data_wait=0.0)
         if int(state.step) < run.steps:
           told = work, profile
-          state = _advance(run, state, functions, batches, keys, place, told)
+          given = frozen, batches
+          state = _advance(run, state, functions, given, keys, place, told)
         else:
           claim.write(workdir)
           print(f"{workdir}: all {run.steps} steps are done", flush=True)
@@ -149,9 +162,9 @@ class _Place:
   interruption: Listener
 
 
-def _advance(run, state, functions, batches, keys, place, told):
+def _advance(run, state, functions, given, keys, place, told):
   """Takes steps to the end, or to where all are told to stop."""
-  work, profile = told
+  (_, batches), (work, profile) = given, told
   step, workdir, events = int(state.step), place.workdir, place.events
   with (
     MetricWriter(workdir, step) as writer,
@@ -162,7 +175,7 @@ def _advance(run, state, functions, batches, keys, place, told):
     window = place.checkpoints.window
     log = StepLog(run, writer, progress, events, skips, work, window)
     with Profile(workdir, profile, log, progress.say) as trace:
-      steps = _steps(run, state, functions, batches, keys, log, trace, place)
+      steps = _steps(run, state, functions, given, keys, log, trace, place)
       return _save_some(run, steps, log, place)
 
 
@@ -213,9 +226,9 @@ def _begin(init, key, abstract, place):
     return checkpoints.restore(abstract)
 
 
-def _steps(run, state, functions, batches, keys, log, trace, place):
+def _steps(run, state, functions, given, keys, log, trace, place):
   """Yields (number, state) after each step; the state lasts until the next."""
-  start = int(state.step)
+  (frozen, batches), start = given, int(state.step)
   rates = np.asarray(
     learning_rate(run.optimizer, run.steps)(np.arange(start, run.steps)),
     np.float32,
@@ -228,7 +241,7 @@ def _steps(run, state, functions, batches, keys, log, trace, place):
     with log.aside("first batch"):
       batch = next(stream)
     with log.aside("compile"), counting_cache() as cache:
-      step_fn, diagnose = _compile(*functions, state, batch, keys)
+      step_fn, diagnose = _compile(*functions, state, frozen, batch, keys)
     wait_for_all("compiling")
     log.events.write("compiled", cache=dict(cache))
     notes.append(cache_text(cache))
@@ -237,25 +250,28 @@ def _steps(run, state, functions, batches, keys, log, trace, place):
   for step in range(start + 1, run.steps + 1):
     trace.before(step, step_fn)
     with jax.profiler.StepTraceAnnotation("train", step_num=step):
-      state, metrics = step_fn(state, batch, keys[0], rates[step - 1 - start])
+      rate = rates[step - 1 - start]
+      state, metrics = step_fn(state, frozen, batch, keys[0], rate)
     log.push(step, metrics)
     if diagnose and step % run.diagnose_every == 0:
       key = jax.random.fold_in(keys[1], step)
       jax.block_until_ready(metrics)  # whose time is not the evaluation's
       with log.aside("eval"):
-        scalars = jax.block_until_ready(diagnose(state.ema, batch, key))
+        scalars = diagnose(state.ema, frozen, batch, key)
+        scalars = jax.block_until_ready(scalars)
       log.add(step, scalars)
     yield step, state
     with log.waiting():
       batch = next(stream)
 
 
-def _compile(step, diagnose, state, batch, keys):
+def _compile(step, diagnose, state, frozen, batch, keys):
   """Compiles ahead, so that a batch of another shape is an error, not slow."""
   rate = np.float32(0)
-  step = trace_step(step, state, batch, keys[0], rate).lower().compile()
+  step = trace_step(step, state, frozen, batch, keys[0], rate)
+  step = step.lower().compile()
   if diagnose is not None:
     everywhere = replicated(jax.sharding.get_mesh())
     diagnose = jax.jit(diagnose, out_shardings=everywhere)
-    diagnose = diagnose.lower(state.ema, batch, keys[1]).compile()
+    diagnose = diagnose.lower(state.ema, frozen, batch, keys[1]).compile()
   return step, diagnose

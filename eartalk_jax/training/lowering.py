@@ -27,15 +27,16 @@ def placed(shapes, shardings):
   )
 
 
-def trace_step(step, state, batch, *rest):
+def trace_step(step, state, frozen, batch, *rest):
   """The train step for one shape of batch, on the mesh that is set; to lower.
 
   Args:
     step: from `train_step.make_step`.
-    state, batch: arrays, or shapes with shardings.
+    state, frozen, batch: arrays, or shapes with shardings; the state alone is
+      given away.
     rest: what else it takes; the same.
   """
   shardings = jax.tree.map(lambda leaf: leaf.sharding, state)
   everywhere = replicated(jax.sharding.get_mesh())
   step = jax.jit(step, donate_argnums=0, out_shardings=(shardings, everywhere))
-  return step.trace(state, batch, *rest)
+  return step.trace(state, frozen, batch, *rest)

@@ -1,16 +1,17 @@
 """How a talker works on a mesh: clips split over time, weights over fsdp.
 
 A device may have some of the frames of each clip. A frame sees the sink and the
-W-1 frames before it, so all that a device needs of the others are the keys and
-values of that many frames before its own: one halo from one neighbour, however
-long the clip is. Everything else in the model works on frames apart.
+frames near it that a Visibility allows, so all that a device needs of the
+others are the keys and values of that many frames before and after its own: a
+halo from each neighbour, however long the clip is. Everything else in the model
+works on frames apart.
 
 Weights that are split over the fsdp axis are gathered for one layer at a time,
 in the precision of its products, and their gradients are scattered again. Left
 to itself the compiler would rather move activations.
 
 Dimension key: B batch, T blocks, P tokens in a block, N frame tokens, J sink
-tokens, V = W - 1, H heads, K head width.
+tokens, H heads, K head width.
 """
 
 import dataclasses
@@ -114,13 +115,16 @@ def _attention_over(mesh):
   def attend(q, k, v, sink_k, sink_v, band, first_B):
     def part(q, k, v, sink_k, sink_v, first_B):
       index = jax.lax.axis_index("context")
-      before = None
-      if parts > 1 and band.window > 1:
-        frames = (x[:, :, band.conditions :] for x in (k, v))
-        halos = (_from_before(x, band.window - 1, parts) for x in frames)
+      before = after = None
+      frames = [x[:, :, band.conditions :] for x in (k, v)]
+      if parts > 1 and band.view.before:
+        halos = (_from_before(x, band.view.before, parts) for x in frames)
         before = Halo(*halos, exists=index > 0)
+      if parts > 1 and band.view.after:
+        halos = (_from_after(x, band.view.after, parts) for x in frames)
+        after = Halo(*halos, exists=index < parts - 1)
       first_B = first_B + index * q.shape[1]
-      return form(q, k, v, sink_k, sink_v, band, first_B, before)
+      return form(q, k, v, sink_k, sink_v, band, first_B, before, after)
 
     specs = (_CLIP, _CLIP, _CLIP, _SINK, _SINK, P(ROWS))
     mapped = jax.shard_map(
@@ -141,21 +145,29 @@ def _from_before(x_BTNHK, frames, parts):
   return jax.lax.ppermute(x_BTNHK[:, -frames:], "context", onward)
 
 
-def check_mesh(model, frames, mesh):
+def _from_after(x_BTNHK, frames, parts):
+  """The first frames of the part after; zeros for the last part."""
+  back = [(part + 1, part) for part in range(parts - 1)]
+  return jax.lax.ppermute(x_BTNHK[:, :frames], "context", back)
+
+
+def check_mesh(model, view, frames, mesh):
   """Raises UserError when a talker's clips cannot be split as a mesh says.
 
   Args:
     model: TalkerConfig.
+    view: Visibility of its recipe.
     frames: T of the training windows.
     mesh: with the axes of `sharding.AXES`.
   """
   parts, heads = mesh.shape["context"], mesh.shape["tensor"]
-  if parts > 1 and (frames % parts or frames // parts < model.window - 1):
+  least, each = max(view.before, view.after), parts * view.period
+  if parts > 1 and (frames % each or frames // parts < least):
     raise UserError(
       f"config: mesh.context={parts} cannot split data.frames={frames}: each "
-      f"part needs the same number of frames, at least {model.window - 1} "
-      f"(model.window - 1); set data.frames to a multiple of {parts} from "
-      f"{parts * (model.window - 1)} on"
+      f"part needs the same number of frames, at least the {least} that a "
+      f"frame sees of its neighbour's; set data.frames to a multiple of {each} "
+      f"from {-(-least // view.period) * each} on"
     )
   for name, size in (("model", model.heads), ("model.head", model.head.heads)):
     if size % heads:

@@ -10,6 +10,7 @@ import dataclasses
 import re
 
 import jax
+import numpy as np
 from jax.experimental import mesh_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
@@ -225,8 +226,9 @@ def batch_shardings(batch, mesh):
 
   def pick(path, leaf):
     nonlocal split
-    name = jax.tree_util.keystr(path[-1:], simple=True)
-    if not name.rpartition("_")[2].startswith("BT"):
+    name = path_name(path)
+    of_frames = name.rpartition("_")[2].startswith("BT")
+    if not (of_frames or name.startswith("signals/")):
       return NamedSharding(mesh, P(ROWS))
     split = True
     if leaf.shape[1] % context:
@@ -243,6 +245,18 @@ def batch_shardings(batch, mesh):
       "batches have none; set mesh.context=1"
     )
   return shardings
+
+
+def put_tree(tree, mesh, rules):
+  """Arrays that every process has, on a mesh as `tree_shardings` says."""
+
+  def put(leaf, sharding):
+    leaf = np.asarray(leaf)
+    return jax.make_array_from_callback(
+      leaf.shape, sharding, lambda index: leaf[index]
+    )
+
+  return jax.tree.map(put, tree, tree_shardings(tree, mesh, rules))
 
 
 def put_batch(batch, batch_size, mesh):

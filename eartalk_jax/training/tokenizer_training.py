@@ -70,7 +70,8 @@ def tokenizer_loss(config, objective, accumulate=1):
   """
   model = Autoencoder(config)
 
-  def loss_fn(params, batch, key):
+  def loss_fn(params, frozen, batch, key):
+    del frozen
     pictures_BYX3 = batch["pictures_BYX3"].astype(jnp.float32) / 255
     mean_BhwC, log_variance_BhwC = model.apply(
       {"params": params}, pictures_BYX3, method="encode"
@@ -116,7 +117,8 @@ def tokenizer_diagnostics(config):
   """(params, batch, key) -> PSNR without noise, for `training.fit`."""
   model = Autoencoder(config)
 
-  def diagnose(params, batch, key):
+  def diagnose(params, frozen, batch, key):
+    del frozen
     del key
     pictures_BYX3 = batch["pictures_BYX3"].astype(jnp.float32) / 255
     decoded_BYX3 = model.apply({"params": params}, pictures_BYX3)

@@ -29,6 +29,13 @@ class DataConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class RecipeConfig:
+  """How video is made: `kind` is one of `recipes.KINDS`."""
+
+  kind: str = "ear"
+
+
+@dataclasses.dataclass(frozen=True)
 class TrainConfig:
   """A whole config file; `tokenizer` is the directory of one."""
 
@@ -36,3 +43,4 @@ class TrainConfig:
   model: TalkerConfig
   data: DataConfig
   run: RunConfig
+  recipe: RecipeConfig = RecipeConfig()

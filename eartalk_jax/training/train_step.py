@@ -49,7 +49,7 @@ def make_init(run, init_params, multipliers=None):
 
 
 def make_step(run, loss_fn, multipliers=None):
-  """(state, batch, key, lr=None) -> (state, metrics).
+  """(state, frozen, batch, key, lr=None) -> (state, metrics).
 
   The rate is that of the state's step, unless it is given: then the program
   does not depend on the schedule, and a run's branches share it.
@@ -67,9 +67,9 @@ def make_step(run, loss_fn, multipliers=None):
   rate = learning_rate(run.optimizer, run.steps)
   loss_and_grads = differentiate(loss_fn, run.accumulate)
 
-  def step(state, batch, key, lr=None):
+  def step(state, frozen, batch, key, lr=None):
     (loss, metrics), grads = loss_and_grads(
-      state.params, batch, jax.random.fold_in(key, state.step)
+      state.params, frozen, batch, jax.random.fold_in(key, state.step)
     )
     with jax.named_scope("optimizer"):  # as a profile calls it
       norm = optax.tree.norm(grads)

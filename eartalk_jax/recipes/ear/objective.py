@@ -1,4 +1,4 @@
-"""What a talker is trained for, and the signs that it learns the right thing.
+"""What EARTalking is trained for, and the signs that it learns the right thing.
 
 Dimension key: B batch, T frames, S sink frames, N tokens, c numbers in a token,
 h, w, C latent grid and channels.
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from eartalk_jax import heads
 from eartalk_jax.denoising.guidance import NO_GUIDANCE
 from eartalk_jax.layers.patches import to_tokens
-from eartalk_jax.models.talker import opening
+from eartalk_jax.models.talker import init_params, opening
 
 # The training log samples in few steps: it asks for motion, not for beauty.
 _QUICK_STEPS = 4
@@ -91,31 +91,38 @@ def _hidden(model, params, batch, key, level_BT=None):
   return away_BTNc, features
 
 
-def frame_losses(model, params, batch, key, level_BT=None, uniform=None):
-  """The loss of each frame, [B T].
-
-  Args:
-    model, params, batch, key: as in training.
-    level_BT: of the history's noise, where it is not to be drawn.
-    uniform: quantiles of the head's times, see `heads.Head.loss`; the same.
-  """
+def losses(model, params, frozen, batch, key, fixed=None):
+  """See `Recipe`; nothing is frozen."""
+  del frozen
+  fixed = fixed or {}
   params = model.placement.gather_rest(params)
   history_key, head_key = jax.random.split(key)
-  target_BTNc, features = _hidden(model, params, batch, history_key, level_BT)
+  target_BTNc, features = _hidden(
+    model, params, batch, history_key, fixed.get("level_BT")
+  )
   head = model.cfg.head
   net = model.bind({"params": params}).head
   return heads.of(head).loss(
-    head, net, target_BTNc, features, head_key, uniform
+    head, net, target_BTNc, features, head_key, fixed.get("uniform")
   )
 
 
-def talker_loss(model):
-  """Returns loss_fn(params, batch, key) -> (scalar, metrics)."""
-
-  def loss_fn(params, batch, key):
-    return frame_losses(model, params, batch, key).mean(), {}
-
-  return loss_fn
+def portrait_losses(model, batch, key, fixed):
+  """See `Recipe`."""
+  cfg = model.cfg
+  tokens_BTNc = to_tokens(batch["latents_BThwC"], cfg.patch)
+  _, sink_BSNc = opening(cfg, to_tokens(batch["sink_BShwC"], cfg.patch))
+  target_BTNc = (tokens_BTNc - sink_BSNc[:, :1]) / cfg.head.spread
+  _, head_key = jax.random.split(key)  # as in `losses`
+  nothing = jnp.zeros_like(target_BTNc)
+  features = jnp.zeros((*nothing.shape[:-1], cfg.width)), nothing
+  # A head of zeros adds nothing to the guess, which is none.
+  shapes = jax.eval_shape(init_params(model), jax.random.key(0))
+  params = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape), shapes)
+  net = model.bind({"params": params}).head
+  return heads.of(cfg.head).loss(
+    cfg.head, net, target_BTNc, features, head_key, fixed["uniform"]
+  )
 
 
 def _with_shuffled(batch, name):
@@ -153,24 +160,20 @@ def _quick(head):
   return dataclasses.replace(head, **counts)
 
 
-def talker_diagnostics(model):
-  """Returns diagnose(params, batch, key) -> scalars, for the training log.
+def signs(model, params, frozen, batch, key):
+  """See `Recipe`.
 
   `listens/NAME` is the share by which the loss grows when signal NAME comes
   from another clip: about 0 means that the model is deaf to it, whatever its
   loss. `motion` is the motion of frames sampled on true history over the real
   one: far below 1 means frozen, far above 1 means flicker.
   """
-  loss_fn = talker_loss(model)
-  names = ["audio"] + [control.name for control in model.cfg.controls]
 
-  def diagnose(params, batch, key):
-    loss, _ = loss_fn(params, batch, key)
-    out = {"loss_ema": loss}
-    for name in names:
-      shuffled, _ = loss_fn(params, _with_shuffled(batch, name), key)
-      out[f"listens/{name}"] = shuffled / loss - 1
-    out["motion"] = _sampled_motion(model, params, batch, key)
-    return out
+  def loss(batch):
+    return losses(model, params, frozen, batch, key).mean()
 
-  return diagnose
+  whole = loss(batch)
+  out = {"loss_ema": whole}
+  for name in ["audio"] + [control.name for control in model.cfg.controls]:
+    out[f"listens/{name}"] = loss(_with_shuffled(batch, name)) / whole - 1
+  return out | {"motion": _sampled_motion(model, params, batch, key)}

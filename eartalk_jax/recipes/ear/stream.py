@@ -1,7 +1,7 @@
 """Streaming: one frame at a time, at the same cost for ever.
 
   weights = prepare(params)
-  state = init(model, weights, sink_BShwC, key_B, portrait)
+  state = open(model, weights, sink_BShwC, key_B, portrait)
   state, latent_BhwC = step(model, weights, state, signals)
 
 The state is an explicit frozen pytree. Rows of a batch are independent streams,
@@ -22,7 +22,6 @@ from eartalk_jax.denoising.guidance import NO_GUIDANCE
 from eartalk_jax.layers.patches import to_latents, to_tokens
 from eartalk_jax.models.backbone import Layer, band, unstack_layers
 from eartalk_jax.models.talker import opening
-from eartalk_jax.tokenizers import to_uint8
 
 
 @flax.struct.dataclass
@@ -36,7 +35,7 @@ class StreamState:
     anchor_BJD: the sink's embedding, for the adaptive norms.
     portrait_BE: its own conditions, embedded (E numbers).
     caches: one LayerCache for each layer.
-    key_B: the randomness of each stream; never changes.
+    key_B: the randomness of each stream, a key's numbers; never changes.
   """
 
   count_B: jax.Array
@@ -67,17 +66,8 @@ def _apply(model, weights, method, *args):
   return model.apply({"params": weights["rest"]}, *args, method=method)
 
 
-def init(model, weights, sink_BShwC, key_B, portrait):
-  """Opens streams from portraits.
-
-  Args:
-    model: a Talker.
-    weights: from `prepare`.
-    sink_BShwC: normalised latents of the portraits, `cfg.sinks` of each person,
-      the one to start from first.
-    key_B: one random key for each stream.
-    portrait: what is known of the portraits, Signals [B].
-  """
+def open(model, weights, sink_BShwC, key_B, portrait):
+  """See `Recipe`; of a Talker."""
   cfg = model.cfg
   before_BNc, sink_BSNc = opening(cfg, to_tokens(sink_BShwC, cfg.patch))
   sink_BJD, anchor_BJD = _apply(model, weights, "embed_sink", sink_BSNc)
@@ -94,7 +84,7 @@ def init(model, weights, sink_BShwC, key_B, portrait):
     anchor_BJD=anchor_BJD,
     portrait_BE=_apply(model, weights, "embed_portrait", portrait),
     caches=tuple(caches),
-    key_B=key_B,
+    key_B=jax.random.key_data(key_B),
   )
 
 
@@ -147,19 +137,12 @@ def _branched_hidden(model, weights, state, signals, guidance):
 
 
 def step(model, weights, state, signals, guidance=NO_GUIDANCE):
-  """Makes the next frame of every stream.
-
-  Args:
-    model, weights, state: see `init`.
-    signals: Signals [B] of the frame.
-    guidance: Guidance on some of them.
-
-  Returns:
-    (the state after the frame, latent_BhwC).
-  """
+  """See `Recipe`; of a Talker, whose step is told of one latent."""
+  signals = signals.at(0)
   cfg = model.cfg
   features, caches = _branched_hidden(model, weights, state, signals, guidance)
-  key_B = jax.vmap(jax.random.fold_in)(state.key_B, state.count_B)
+  key_B = jax.random.wrap_key_data(state.key_B)
+  key_B = jax.vmap(jax.random.fold_in)(key_B, state.count_B)
 
   net = model.bind({"params": weights["rest"]}).head
   away_BNc = heads.of(cfg.head).sample(cfg.head, net, features, key_B, guidance)
@@ -168,29 +151,3 @@ def step(model, weights, state, signals, guidance=NO_GUIDANCE):
     count_B=state.count_B + 1, previous_BNc=frame_BNc, caches=caches
   )
   return state, to_latents(frame_BNc, cfg.latent_shape, cfg.patch)
-
-
-def pixels_step(
-  model, decode_step, weights, state, signals, guidance=NO_GUIDANCE
-):
-  """`step` and what the tokenizer shows of it.
-
-  Args:
-    decode_step: the tokenizer's, with its parameters.
-    state: (StreamState, state of the tokenizer's decoder).
-    model, weights, signals, guidance: see `step`.
-
-  Returns:
-    (the state after the frame, uint8 frames_BtYX3, fine_B): whether the numbers
-    behind a stream's frames are finite. If not, neither its frames nor its
-    state are of use.
-  """
-  stream, latent_BhwC = step(model, weights, state[0], signals, guidance)
-  decode, frames_BtYX3 = decode_step(state[1], latent_BhwC)
-  fine_B = _finite(latent_BhwC) & _finite(frames_BtYX3)
-  return (stream, decode), to_uint8(frames_BtYX3), fine_B
-
-
-def _finite(x):
-  """Whether all numbers of each row are finite, [B]."""
-  return jnp.isfinite(x).all(axis=range(1, x.ndim))
