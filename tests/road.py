@@ -12,6 +12,7 @@ import wave
 import av
 import numpy as np
 import tensorflow_datasets as tfds
+from autoencoders import CONFIG, random_params
 from PIL import Image
 
 from configs import base
@@ -22,6 +23,7 @@ from eartalk_jax.generate import load_generator
 from eartalk_jax.jobs.talker import train
 from eartalk_jax.spans import FRAME_SAMPLES
 from eartalk_jax.streaming import Streams
+from eartalk_jax.tokenizers.patches import PatchTokenizer
 from eartalk_jax.tokenizers.storing import save_tokenizer
 from launch import evaluate, sample
 
@@ -36,6 +38,12 @@ def beeps(frames, seed):
   tone_S = 0.5 * np.sin(2 * np.pi * 440 * seconds_S)
   samples_S = tone_S * np.repeat(beeping_T, FRAME_SAMPLES)
   return (samples_S * 32767).astype(np.int16), beeping_T
+
+
+def patches():
+  """Our own tokenizer of 16 px, of random weights."""
+  zeros_C = np.zeros(CONFIG.channels, np.float32)
+  return PatchTokenizer(CONFIG, random_params(), zeros_C, np.float32(1))
 
 
 def _tensor(dtype, *shape):
@@ -75,8 +83,9 @@ def write_frames(directory, size, clips=8, frames=29):
 class Road:
   """A folder with frames, tokens and a talker of some tokenizer and speech."""
 
-  def __init__(self, root, tokenizer, speech, **model):
+  def __init__(self, root, tokenizer, speech, recipe="ear", **model):
     self.root, self.tokenizer, self.speech = root, tokenizer, speech
+    self._recipe = recipe
     self.frames = write_frames(root / "frames", tokenizer.picture_shape[0])
     save_tokenizer(root / "tokenizer", tokenizer)
     tokenize(self.frames, tokenizer, speech, root / "tokens")
@@ -85,6 +94,7 @@ class Road:
   def config(self, steps):
     c = base.get_config()
     c.tokenizer = str(self.root / "tokenizer")
+    c.recipe.kind = self._recipe
     c.data = {"tokens": str(self.root / "tokens"), "frames": 3}
     model = c.model
     model.latent_shape = self.tokenizer.latent_shape
@@ -101,7 +111,7 @@ class Road:
     run = c.run
     run.steps, run.batch_size, run.seed = steps, 16, 0
     run.optimizer.matrices, run.optimizer.decay = "adam", "constant"
-    run.optimizer.peak_lr, run.optimizer.warmup_steps = 3e-3, 10
+    run.optimizer.peak_lr, run.optimizer.warmup_steps = 3e-3, 1
     run.ema_decay, run.log_every, run.diagnose_every = 0.9, 50, 10**6
     run.save_every = 10**6
     return c

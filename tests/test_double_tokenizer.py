@@ -13,11 +13,9 @@ from road import DARK, LIGHT, Road, beeps
 
 from eartalk_jax import tokenizers
 from eartalk_jax.config import from_config
-from eartalk_jax.errors import UserError
 from eartalk_jax.speech import open_speech
 from eartalk_jax.tokenizers.coding import decode, encode, round_trip
 from eartalk_jax.tokenizers.hashing import fingerprint_of
-from eartalk_jax.tokenizers.storing import load_tokenizer, save_tokenizer
 
 SIZE, S = 16, 4
 
@@ -93,22 +91,6 @@ def test_clips_come_back_frame_by_frame():
   back_1TYX3 = decode(Four(), frames_1TYX3[:, 0], latents_1thwC)
   np.testing.assert_array_equal(back_1TYX3, frames_1TYX3)
   assert round_trip(Four(), clip(31)[None]).shape[1] == 31
-
-
-def test_one_that_does_not_do_what_it_declares_is_refused(tmp_path):
-  class Other(Four):
-    stride = 2
-
-  save_tokenizer(tmp_path, Four())
-  assert load_tokenizer(tmp_path).fingerprint == Four().fingerprint
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(tokenizers.KINDS, "four", lambda config, arrays: Other())
-    with pytest.raises(UserError, match="declares .*stride 2.* and makes"):
-      load_tokenizer(tmp_path)
-  with pytest.MonkeyPatch.context() as patch:
-    patch.delitem(tokenizers.KINDS, "four")
-    with pytest.raises(UserError, match="unknown kind 'four'"):
-      load_tokenizer(tmp_path)
 
 
 def test_the_whole_road(tmp_path):

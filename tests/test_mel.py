@@ -1,3 +1,5 @@
+import json
+
 import librosa
 import numpy as np
 import pytest
@@ -6,7 +8,15 @@ from hypothesis import strategies as st
 
 from eartalk_jax.errors import UserError
 from eartalk_jax.spans import first_made, frames_of, latents_of, latents_over
-from eartalk_jax.speech import Listener, features, mel, open_speech
+from eartalk_jax.speech import (
+  Listener,
+  check,
+  features,
+  load_speech,
+  mel,
+  open_speech,
+  save_speech,
+)
 from eartalk_jax.speech.contexts import Heard, Reach
 
 MEL = open_speech("mel:40")
@@ -158,3 +168,28 @@ def test_a_change_of_the_samples_moves_only_the_frames_it_touches():
   before_TAF = features(MEL, samples_S)
   after_TAF = features(MEL, changed_S)
   assert list(np.flatnonzero((before_TAF != after_TAF).any((1, 2)))) == [10]
+
+
+def test_an_encoder_comes_back_from_its_folder(tmp_path):
+  save_speech(tmp_path, MEL)
+  assert load_speech(tmp_path).fingerprint == MEL.fingerprint
+  path = tmp_path / "speech.json"
+  said = json.loads(path.read_text())
+  for odd, message in (
+    ({"kind": "mell"}, "unknown kind 'mell'; did you mean mel"),
+    ({"config": {"bins": 0}}, "is damaged"),
+    ({"config": {"bins": 41}}, "is damaged .it is not the one"),
+  ):
+    path.write_text(json.dumps(said | odd))
+    with pytest.raises(UserError, match=message):
+      load_speech(tmp_path)
+  with pytest.raises(UserError, match="no speech.json.*mel:BINS"):
+    open_speech(tmp_path / "nothing")
+  with pytest.raises(UserError, match="mel:many: give a number of mel bins"):
+    open_speech("mel:many")
+
+
+@pytest.mark.parametrize("odd", [{"shape": (4, 41)}, {"after": 900}])
+def test_an_encoder_that_does_not_do_what_it_declares_is_refused(odd):
+  with pytest.raises(UserError, match="declares features of .* and makes"):
+    check(type("Odd", (mel.Mel,), odd)())

@@ -11,7 +11,7 @@ import pytest
 from autoencoders import CONFIG, random_params
 
 from configs import tokenizer as real_config
-from eartalk_jax import files
+from eartalk_jax import files, tokenizers
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
@@ -289,3 +289,24 @@ def test_every_parameter_of_the_tokenizer_learns():
   grads = jax.jit(jax.grad(loss))(params)
   for path, grad in jax.tree_util.tree_leaves_with_path(grads):
     assert jnp.abs(grad).max() > 1e-5, jax.tree_util.keystr(path)
+
+
+@pytest.mark.parametrize("odd", [{"stride": 2}, {"latent_shape": (2, 2, 5)}])
+def test_one_that_does_not_do_what_it_declares_is_refused(
+  tmp_path, tokenizer, monkeypatch, odd
+):
+  save_tokenizer(tmp_path, tokenizer)
+  other = type("Other", (PatchTokenizer,), odd)
+  fields = tokenizer.params, tokenizer.mean_C, tokenizer.std
+  made = other(tokenizer.config, *fields)
+  monkeypatch.setitem(tokenizers.KINDS, "patches", lambda *unused: made)
+  with pytest.raises(UserError, match="declares .* and makes"):
+    load_tokenizer(tmp_path)
+
+
+def test_an_unknown_kind_is_named(tmp_path, tokenizer):
+  save_tokenizer(tmp_path, tokenizer)
+  path = tmp_path / "tokenizer.json"
+  path.write_text(json.dumps(json.loads(path.read_text()) | {"kind": "patch"}))
+  with pytest.raises(UserError, match="unknown kind 'patch'; did you mean pat"):
+    load_tokenizer(tmp_path)
