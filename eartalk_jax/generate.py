@@ -17,6 +17,7 @@ import numpy as np
 from eartalk_jax import files, heads, recipes
 from eartalk_jax.bounds import integer, number, seed
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
+from eartalk_jax.checkpoints.parts import load_speech_of, recipe_kind
 from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.denoising.guidance import make_guidance
@@ -27,7 +28,7 @@ from eartalk_jax.models.signals import Signal, by_span, of_arrays
 from eartalk_jax.recipes import Recipe
 from eartalk_jax.recipes.pixels import pixels_step
 from eartalk_jax.spans import first_made, frames_of, latents_over
-from eartalk_jax.speech import Speech, load_speech, open_speech
+from eartalk_jax.speech import Speech
 from eartalk_jax.speech.contexts import Heard, Reach
 from eartalk_jax.tokenizers import Tokenizer
 from eartalk_jax.tokenizers.coding import encode_portraits
@@ -44,8 +45,7 @@ def load_generator(workdir):
   """
   workdir = pathlib.Path(workdir)
   run = read_run(workdir)
-  # Older runs do not say: there was one.
-  recipe = recipes.of(run.get("recipe", {}).get("kind", "ear"))
+  recipe = recipes.of(recipe_kind(run))
   model = recipe.model(from_config(TalkerConfig, run["model"]))
   tokenizer = load_tokenizer(workdir / "tokenizer")
   if tuple(tokenizer.latent_shape) != tuple(model.cfg.latent_shape):
@@ -54,31 +54,12 @@ def load_generator(workdir):
       f"model reads {model.cfg.latent_shape}; restore the tokenizer folder "
       "that training put there"
     )
-  speech = _load_speech(workdir, run, model.cfg.audio)
+  speech = load_speech_of(workdir, run, model.cfg.audio)
   shapes = jax.eval_shape(recipe.init_params(model), jax.random.key(0))
   step, params = load_ema(workdir, shapes)
   weights = recipe.prepare(params)
   rest = tokenizer, speech, step, run["categories"]
   return Generator(recipe, model, weights, *rest)
-
-
-def _load_speech(workdir, run, audio):
-  """The speech encoder of a run.
-
-  Raises:
-    UserError: there is none, or the model hears other features.
-  """
-  if "speech" in run.get("fingerprints", {}):
-    speech = load_speech(workdir / "speech")
-  else:  # an older run: all of them heard log-mel
-    speech = open_speech(f"mel:{audio.bins}")
-  if speech.shape != (audio.steps, audio.bins):
-    raise UserError(
-      f"{workdir}/speech makes features of {speech.shape} a frame, but the "
-      f"model hears {(audio.steps, audio.bins)}; restore the speech folder "
-      "that training put there"
-    )
-  return speech
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

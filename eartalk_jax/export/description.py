@@ -19,8 +19,8 @@ from eartalk_jax.speech import mel
 FORMAT_VERSION = 1
 MODEL_TYPE = "eartalking"
 ACTIVATION = "gelu_tanh"  # flax's nn.gelu
-# What only a JAX program asks for.
-_OF_JAX = ("dtype", "remat", "unroll")
+# What only a JAX program asks for; of all exported models the stride is 1.
+_OF_JAX = ("dtype", "remat", "unroll", "stride")
 
 
 def describe_model(cfg, categories, tokenizer, weights, step, dtype):

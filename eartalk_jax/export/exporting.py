@@ -11,6 +11,7 @@ from eartalk_jax.checkpoints.checkpoint_files import (
   choose_checkpoint,
 )
 from eartalk_jax.checkpoints.checkpoint_reading import open_arrays
+from eartalk_jax.checkpoints.parts import load_speech_of, recipe_kind
 from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import describe, differences, from_config, to_dict
 from eartalk_jax.counting import counting
@@ -58,6 +59,7 @@ def export_folder(workdir, out, weights="ema", dtype="float32", step=None):
   run = read_run(workdir)
   cfg = from_config(TalkerConfig, run["model"])
   tokenizer = load_tokenizer(workdir / "tokenizer")
+  _check_kinds(run, tokenizer, load_speech_of(workdir, run, cfg.audio))
   source = choose_checkpoint(workdir, step)
   shapes, arrays = open_arrays(source, *ITEMS[weights])
   _check_shapes(shapes, cfg, source)
@@ -74,6 +76,20 @@ def export_folder(workdir, out, weights="ema", dtype="float32", step=None):
     write_json(folder / "training.json", training)
     write_card(folder, config, run)
   return int(source.name)
+
+
+def _check_kinds(run, tokenizer, speech):
+  """Raises UserError unless the PyTorch file knows all kinds of a run."""
+  kinds = {
+    "recipe": (recipe_kind(run), "ear"),
+    "tokenizer": (tokenizer.kind, "patches"),
+    "speech": (speech.kind, "mel"),
+  }
+  for what, (kind, known) in kinds.items():
+    if kind != known:
+      raise UserError(
+        f"a {what} of kind {kind!r} cannot be exported yet, {known!r} alone"
+      )
 
 
 def parameter_shapes(cfg):

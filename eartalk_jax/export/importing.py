@@ -38,6 +38,7 @@ from eartalk_jax.export.folders import (
 )
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.speech import open_speech, save_speech
 from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
 from eartalk_jax.tokenizers.patches import PatchTokenizer
 from eartalk_jax.tokenizers.storing import save_tokenizer
@@ -80,13 +81,16 @@ def import_folder(folder, out):
   tokenizer = _tokenizer(folder / "tokenizer", like, statistics)
   _check_config(folder, config, cfg, tokenizer)
   params = _read_params(folder, parameter_shapes(cfg), cfg.depth)
+  speech = open_speech(f"mel:{cfg.audio.bins}")
   run |= {
     "model": to_dict(cfg),
-    "fingerprints": prints | {"tokenizer": tokenizer.fingerprint},
+    "fingerprints": prints
+    | {"tokenizer": tokenizer.fingerprint, "speech": speech.fingerprint},
   }
   with making_folder(out) as partial:
     write_json(partial / "config.json", run)
     save_tokenizer(partial / "tokenizer", tokenizer)
+    save_speech(partial / "speech", speech)
     step = str(config["trained_steps"])
     _save(checkpoints_of(partial) / step, params, cfg, tokenizer)
   return config["trained_steps"]
