@@ -1,4 +1,4 @@
-"""SFA over a clip in chunks of W blocks: cost grows as T. See `models.sfa`.
+"""SFA over a clip in chunks of W blocks: cost grows as T. See `attention.sfa`.
 
 The queries of a chunk see the chunk before and their own, under one mask.
 

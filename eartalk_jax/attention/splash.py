@@ -1,6 +1,6 @@
 """SFA over a clip by JAX's block-sparse Pallas kernel, for TPUs.
 
-See `models.sfa`. The weights of a query never leave the chip: `sfa_banded`
+See `attention.sfa`. The weights of a query never leave the chip: `sfa_banded`
 writes them to memory, and a TPU computes several times as fast as it writes.
 
 Queries are the frame tokens, keys [sink | conditions | halo | frame tokens].
