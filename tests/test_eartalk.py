@@ -1,9 +1,10 @@
-"""The command `eartalk` and the package as users meet them: names, no cost."""
+"""What users meet first: the command `eartalk`, the package, the README."""
 
 import ast
 import importlib
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -127,3 +128,20 @@ def test_no_other_name_is_there():
   assert not hasattr(eartalk_jax, "load_generater")
   with pytest.raises(ImportError):
     from eartalk_jax import Generater  # noqa: F401
+
+
+def test_the_readme_has_every_folder_and_documents_have_jobs_that_exist():
+  text = (ROOT / "README.md").read_text()
+  folders = [
+    *ROOT.glob("*/__init__.py"),
+    *ROOT.glob("eartalk_jax/*/__init__.py"),
+  ]
+  assert len(folders) > 20
+  for folder in folders:
+    assert f"`{folder.parent.name}/`" in text
+  jobs = {job for names in eartalk.JOBS.values() for job in names}
+  for path in (ROOT / "README.md", *ROOT.glob("docs/*.md")):
+    text = path.read_text()
+    assert {*re.findall(r"(?:\beartalk |launch\.)([a-z_]+)", text)} <= jobs
+    for link in re.findall(r"\]\(([^):#]+)\)", text):
+      assert (path.parent / link).exists(), (path, link)
