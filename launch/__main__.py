@@ -15,6 +15,7 @@ import configs  # noqa: F401
 import data_pipelines  # noqa: F401
 from eartalk_jax.config import nearest
 from eartalk_jax.errors import one_line
+from launch import arguments as options
 
 JOBS = {
   "data": ("make_corpus", "prepare", "tokenize"),
@@ -51,8 +52,6 @@ def main():
 
 def _run(job, arguments):
   """Becomes `python -m launch.JOB`, whose modules are looked up here first."""
-  from launch import arguments as options
-
   options.called = "eartalk "
   if not sys.flags.safe_path:
     sys.path[0] = ""  # not the folder of this script
