@@ -60,6 +60,7 @@ def get_config():
     "dtype": "bfloat16",
     "remat": True,
     "unroll": 1,
+    "stride": 1,
   }
   c.data = {
     "tokens": "data/tokens/train",

@@ -4,7 +4,7 @@
 
 `make demo` prepares what it reads and shows what came of it. Expect `loss` to
 fall from 0.38 to 0.08, `listens/audio` to pass 0.1 by step 1,000, and held-out
-lips that follow the speech at 0.85 (README.md has every figure).
+lips that follow the speech at 0.85 (docs/demo.md has every figure).
 """
 
 from configs import base

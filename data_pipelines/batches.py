@@ -101,13 +101,8 @@ class TalkerBatches:
     batches = grain.MapDataset.source(rows).batch(len(self._rows))
     yield from batches[start_step:].to_iter_dataset(options)
 
-  def sample_ids(self, step):
-    """Names of this process's samples at a step: (clip id, first latent)."""
-    first = step * self._batch
-    return [self._samples[first + row][0] for row in self._rows]
-
   def batch_ids(self, step):
-    """Names of all samples at a step, whichever process makes them."""
+    """Names of a step's samples, whoever makes them: (clip id, first latent)."""
     first = step * self._batch
     return [self._samples[first + row][0] for row in range(self._batch)]
 

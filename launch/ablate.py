@@ -1,4 +1,4 @@
-"""Trains and measures the model with one part changed at a time.
+"""Trains and measures the model, one part changed at a time.
 
 Every variant of configs/ablation.py with several seeds, on the corpus of the
 demo; a table with the spread over seeds and a plot say what each part is worth.

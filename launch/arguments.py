@@ -5,6 +5,9 @@ import math
 
 from eartalk_jax.errors import UserError
 
+# How a usage says that commands are called; that of `eartalk` says another.
+called = "python -m launch."
+
 
 class Parser(argparse.ArgumentParser):
   """An argument parser whose complaint is a UserError.
@@ -18,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 
   def __init__(self, command="", description=None, epilog=None, prog=None):
     super().__init__(
-      prog=prog or f"python -m launch.{command}",
+      prog=prog or f"{called}{command}",
       description=description,
       epilog=epilog,
       formatter_class=argparse.RawDescriptionHelpFormatter,

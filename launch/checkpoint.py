@@ -1,4 +1,4 @@
-"""Says what checkpoints a run has, what is in them and if they are whole.
+"""Says what checkpoints a run has and if they are whole.
 
 Needs neither the model nor an accelerator; a run may go on meanwhile.
 """

@@ -1,4 +1,4 @@
-"""Proves before a machine is booked that a config compiles and fits it.
+"""Proves that a config compiles and fits, before booking.
 
 example:
   python -m launch.compile_check --config configs/ear_1b.py \\

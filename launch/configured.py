@@ -1,7 +1,13 @@
-"""How a command with a config file begins: strict flags, one-line errors."""
+"""How a command with a config file begins: strict flags, one-line errors.
+
+A relative path such as configs/demo.py that is not there is one of the files
+that came with this project, wherever it is installed.
+"""
 
 import contextlib
 import math
+import os
+import pathlib
 import re
 import traceback
 
@@ -14,6 +20,8 @@ from eartalk_jax.processes.distributed import find_membership, join
 from eartalk_jax.processes.interruption import listening, phase
 from launch import cli
 
+_SHIPPED = pathlib.Path(__file__).parents[1] / "configs"
+_HELP = {"-h", "-help", "--help", "--helpshort", "--helpfull"}
 _MOST_PROCESSES = 1_000_000
 _LONGEST_WAIT = 1e6  # seconds
 
@@ -116,10 +124,14 @@ def _parse(argv, needed):
   """Parses flags; whatever is wrong with them is a UserError."""
   # The libraries' notes to themselves; what fails raises as well.
   logging.set_verbosity(logging.FATAL)
+  asked = _HELP.intersection(argv[1:])
+  if asked:  # absl would end with status 1
+    full = "--helpfull" in asked
+    app.usage(shorthelp=not full, exitcode=0, writeto_stdout=True)
+  argv = _with_shipped_config(argv)
   try:
     left = flags.FLAGS(argv)
-    asked = any(flags.FLAGS[name].value for name in ("help", "helpshort"))
-    if not asked and _CONFIG.value is not None:
+    if _CONFIG.value is not None:
       to_dict(_CONFIG.value)  # raises if the file could not be read
   except (UserError, flags.Error) as error:
     where = "--config: " if "Traceback" in str(error) else ""
@@ -127,8 +139,6 @@ def _parse(argv, needed):
   except (Exception, SystemExit) as error:  # whatever a file may do wrong
     reason = _problem(argv) or f"--config: {_last_line(error)}"
     raise UserError(reason) from error
-  if asked:
-    app.usage(shorthelp=True, exitcode=0, writeto_stdout=True)
   for flag in needed:
     if flag.value is None and not flag.present:
       raise UserError(f"--{flag.name} is needed; see --help")
@@ -136,6 +146,27 @@ def _parse(argv, needed):
     kind = type(_CONFIG.value).__name__
     raise UserError(f"--config: get_config() returns {kind}, not a ConfigDict")
   return left
+
+
+def _with_shipped_config(argv):
+  """The arguments, with the path of a config that came with the project."""
+  found = list(argv)
+  for place, word in enumerate(argv[1:], 1):
+    flag, equals, path = word.partition("=")
+    if equals and flag.lstrip("-") == "config":
+      found[place] = f"{flag}={_shipped(path)}"
+    elif argv[place - 1].lstrip("-") == "config":
+      found[place] = _shipped(word)
+  return found
+
+
+def _shipped(path):
+  """FILE or FILE:ARGUMENT; FILE of this project if it is not here but there."""
+  file, colon, argument = path.partition(":")
+  ours = _SHIPPED.parent / file
+  if os.path.isfile(file) or _SHIPPED not in ours.parents:
+    return path
+  return f"{ours}{colon}{argument}" if os.path.isfile(ours) else path
 
 
 def _last_line(error):

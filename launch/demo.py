@@ -1,4 +1,4 @@
-"""The whole product on a small machine: from media files to a measured video.
+"""The whole product, small: from media to a measured video.
 
 Every stage is a command that can be run by hand. A stage that is done is left
 out when the demo is run again; one that was interrupted goes on.

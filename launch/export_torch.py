@@ -1,4 +1,4 @@
-"""Makes a folder for PyTorch from a checkpoint: weights, config, one file.
+"""Makes a folder for PyTorch: weights, config, one file.
 
 Whoever gets the folder needs torch and safetensors, neither JAX nor this
 repository:

@@ -1,4 +1,4 @@
-"""Fits a scaling law to the points of trained runs, with intervals.
+"""Fits a scaling law, with intervals, to trained runs.
 
   loss = E + A / params^alpha + B / tokens^beta
 

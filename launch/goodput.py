@@ -1,4 +1,4 @@
-"""Says where the time of a training run went, and how often it was stopped.
+"""Says where a run's time went and how often it was stopped.
 
 Reads WORKDIR/events.jsonl only, so it also works while the run goes on, and
 on any machine.

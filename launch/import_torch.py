@@ -1,4 +1,4 @@
-"""Brings a folder of PyTorch back: a work directory with its weights.
+"""Brings a folder of PyTorch back as a work directory.
 
 The folder is one of launch.export_torch, as it was or fine-tuned in PyTorch
 and written by save_pretrained.

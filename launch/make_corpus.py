@@ -1,4 +1,4 @@
-"""Makes the embedded corpus: procedural talking heads as mp4 files."""
+"""Makes the embedded corpus: drawn talking heads as mp4 files."""
 
 import contextlib
 import pathlib

@@ -1,4 +1,4 @@
-"""Writes the report of a run: one HTML file with everything in it."""
+"""Writes the report of a run: one HTML file with all of it."""
 
 import importlib.metadata
 import os

@@ -1,4 +1,4 @@
-"""Makes a video: a portrait says what is heard in an audio file."""
+"""Makes a video: a portrait says what is heard in a file."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""Plans and runs the trainings that a scaling law is fitted to.
+"""Plans and runs the trainings that a scaling law needs.
 
   python -m launch.sweep plan --config configs/scaling.py --out DIR \\
     --budgets 1e15,3e15,1e16,3e16 --check 2e17 --device h100
@@ -68,13 +68,7 @@ def _run_or_status():
 
 def _parser():
   parser = Parser("sweep", __doc__)
-  commands = parser.add_subparsers(
-    dest="command",
-    required=True,
-    parser_class=lambda prog, description=None: Parser(
-      prog.removeprefix("python -m launch."), description
-    ),
-  )
+  commands = parser.add_subparsers(dest="command", required=True)
   commands.add_parser("plan", help="see plan --help")
   for name, text in (
     ("run", "train and measure what is not done yet"),

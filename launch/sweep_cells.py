@@ -1,4 +1,4 @@
-"""Trains and measures cells of a sweep, one after another, in this process.
+"""Trains and measures cells of a sweep in this process.
 
 python -m launch.sweep_cells DIR NUMBER...     what `launch.sweep run` starts
 """

@@ -1,4 +1,4 @@
-"""Trains a talker, or goes on where an earlier run of the command stopped.
+"""Trains a talker, or goes on where an earlier run stopped.
 
 example:
   python -m launch.train --config configs/demo.py --workdir runs/demo/talker \\

@@ -1,4 +1,4 @@
-"""Trains a frame tokenizer, or goes on where an earlier run stopped.
+"""Trains a frame tokenizer, or goes on where a run stopped.
 
 example:
   python -m launch.train_tokenizer --config configs/tokenizer_demo.py \\

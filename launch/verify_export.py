@@ -1,4 +1,4 @@
-"""Compares an exported folder with its checkpoint: same weights, same frames?
+"""Compares an exported folder with its checkpoint.
 
 Runs the JAX model and the folder's own PyTorch file on the same inputs with
 the same seeds and tells the largest differences, never the mean: of every

@@ -1,7 +1,7 @@
 """One process of several: python one_of_many.py PORT RANK COUNT WORKDIR [OPT].
 
-Options: slow leaves a killer some time; resize goes on with another count; ids
-prints the samples of this process's rows of WORKDIR/../tokens; poison spoils a
+Options: slow leaves a killer some time; resize goes on with another count;
+rows prints digests of this process's rows of WORKDIR/../tokens; poison spoils a
 row of the last process; apart gives each process a directory of its own.
 """
 
@@ -35,8 +35,8 @@ def main():
     mesh=MeshConfig(-1, 2, 1), allow_resize="resize" in options, **settings
   )
   rows = local_rows(run.batch_size, make_mesh(run.mesh))
-  if "ids" in options:
-    print_ids(rows)
+  if "rows" in options:
+    print_digests(rows)
 
   class Part(Batches):
     """The rows of this process."""
@@ -56,14 +56,14 @@ def main():
   train(own, run, batches=Part())
 
 
-def print_ids(rows):
-  from test_batches import batches
+def print_digests(rows):
+  from test_batches import batches, digests, take
 
   from data_pipelines.shards import open_dataset
 
   tokens = open_dataset(pathlib.Path(workdir).parent / "tokens", "tokens")
   loader = batches(tokens, 8, rows=rows)
-  print("ids", json.dumps([loader.sample_ids(step) for step in range(3)]))
+  print("rows", json.dumps([digests(batch) for batch in take(loader, 0, 3)]))
 
 
 cli.run(main)

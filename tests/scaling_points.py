@@ -1,15 +1,32 @@
 """Points that follow a law which the test knows."""
 
 import pathlib
+import tempfile
 
 import numpy as np
 
 from eartalk_jax.scaling.law import Cost, Law, optimum
-from eartalk_jax.scaling.points import points_of, read_points
+from eartalk_jax.scaling.points import read_points
 
 CHINCHILLA = pathlib.Path(__file__).parent / "data" / "chinchilla_points.csv"
 LAW = Law(0.8, 300.0, 400.0, 0.34, 0.28)
 BUDGETS = np.geomspace(1e13, 1e15, 4)
+
+
+def write(path, params, tokens, loss, **columns):
+  """A CSV file of columns."""
+  names = ["params", "tokens", "loss", *columns]
+  rows = zip(params, tokens, loss, *columns.values(), strict=True)
+  lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
+  path.write_text("\n".join(lines) + "\n")
+  return path
+
+
+def points_of(params, tokens, loss, **flops):
+  """The points of such a file."""
+  with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "points.csv"
+    return read_points(write(path, params, tokens, loss, **flops))[0]
 
 
 def chinchilla(left_out):

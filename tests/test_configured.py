@@ -7,6 +7,7 @@ import pytest
 from absl import app, flags
 from absl.testing import flagsaver
 
+from configs import demo
 from eartalk_jax.errors import UserError
 from launch import configured
 
@@ -74,6 +75,29 @@ def test_a_config_file_that_fails_is_one_line(tmp_path, name):
 def test_a_wrong_override_is_one_line(override, message):
   path = pathlib.Path(__file__).parents[1] / "configs" / "demo.py"
   assert message in _refused(f"--config={path}", override)
+
+
+def test_a_shipped_config_is_found_from_any_folder(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for words in (["--config=configs/demo.py"], ["--config", "configs/demo.py"]):
+    _parse(*words)
+    read = flags.FLAGS["config"].value
+    assert read.to_dict() == demo.get_config().to_dict()
+  assert "configs/none.py" in _refused("--config=configs/none.py")
+  # Nothing else that is installed beside it, and one's own file first.
+  assert "No such file" in _refused("--config=launch/train.py")
+  assert "No such file" in _refused("--config=demo.py")
+  (tmp_path / "configs").mkdir()
+  (tmp_path / "configs" / "demo.py").write_text("raise KeyError('mine')")
+  assert "mine" in _refused("--config=configs/demo.py")
+
+
+@pytest.mark.parametrize("word", ["--help", "-h", "--helpfull"])
+def test_help_is_no_mistake(word, capsys):
+  with pytest.raises(SystemExit) as caught:
+    _parse(word)
+  assert caught.value.code == 0
+  assert capsys.readouterr().out
 
 
 def test_a_config_file_that_is_none_is_one_line(tmp_path):

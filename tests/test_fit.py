@@ -10,7 +10,9 @@ from scaling_points import (
   LAW,
   chinchilla,
   ladder,
+  points_of,
   study_points,
+  write,
 )
 
 from eartalk_jax.errors import UserError
@@ -18,19 +20,9 @@ from eartalk_jax.scaling import huber
 from eartalk_jax.scaling.bootstrap import draw
 from eartalk_jax.scaling.fitting import constants, fit_points, prediction
 from eartalk_jax.scaling.law import Cost, Law, optimum
-from eartalk_jax.scaling.points import points_of
 from launch import fit as command
 
 SIXES = np.geomspace(1e4, 1e6, 6)
-
-
-def write(path, params, tokens, loss, **columns):
-  """A CSV file of columns."""
-  names = ["params", "tokens", "loss", *columns]
-  rows = zip(params, tokens, loss, *columns.values(), strict=True)
-  lines = [",".join(names), *(",".join(map(str, row)) for row in rows)]
-  path.write_text("\n".join(lines) + "\n")
-  return path
 
 
 def write_study(path, **what):

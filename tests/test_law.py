@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scaling_points import LAW, chinchilla, ladder, study_points
+from scaling_points import LAW, chinchilla, ladder, points_of, study_points
 from scipy import optimize
 
 from eartalk_jax.scaling import huber, isoflop, varpro
@@ -16,7 +16,6 @@ from eartalk_jax.scaling.law import (
   optimum,
   share_exponents,
 )
-from eartalk_jax.scaling.points import points_of
 
 PAIRS = ((0.34, 0.28), (0.62, 0.41), (0.15, 0.55))
 
@@ -142,7 +141,7 @@ def test_cost_follows_the_column_flops():
   params, tokens = ladder()
   truth = Cost(factor=70.0, power=0.9)
   loss = LAW.loss(params, tokens)
-  points = points_of(params, tokens, loss, truth.flops(params, tokens))
+  points = points_of(params, tokens, loss, flops=truth.flops(params, tokens))
   cost = cost_of(points)
   assert cost.factor == pytest.approx(70)
   assert cost.power == pytest.approx(0.9)

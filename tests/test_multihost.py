@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 from ports import free_port
-from test_batches import batches
+from test_batches import batches, digests, take
 from tiny import Batches, run_config, train
 from tokens import write_tokens
 
@@ -114,7 +114,7 @@ def test_a_directory_that_is_not_shared_is_refused(tmp_path):
 def test_four_processes_stop_together_and_two_take_over(tmp_path):
   workdir = tmp_path / "run"
   tokens = write_tokens(tmp_path / "tokens")
-  running = start_many(4, workdir, "slow", "ids")
+  running = start_many(4, workdir, "slow", "rows")
 
   def stop_one():
     while not (workdir / "metrics.jsonl").exists() or not losses(workdir):
@@ -132,10 +132,11 @@ def test_four_processes_stop_together_and_two_take_over(tmp_path):
   assert "on process 2" in ended[0][1] and "on process" not in ended[2][1]
 
   alone = batches(open_dataset(tokens, "tokens"), 8)
-  ids = [json.loads(re.search("ids (.*)", out)[1]) for _, out in ended]
-  for at in range(3):
-    together = [tuple(name) for of_one in ids for name in of_one[at]]
-    assert together == alone.sample_ids(at)
+  rows = [json.loads(re.search("rows (.*)", out)[1]) for _, out in ended]
+  for at, batch in enumerate(take(alone, 0, 3)):
+    together = [row for of_one in rows for row in of_one[at]]
+    assert together == digests(batch)
+    assert len(set(together)) == 8
 
   whole = tmp_path / "whole"
   train(whole, run_config(steps=STEPS, save_every=50))

@@ -178,7 +178,7 @@ def test_every_mesh_learns_the_same(tmp_path, losses_of_one_device, mesh):
   ("mesh", "frames", "message"),
   [
     ((1, 1, 1, 8), 12, "context=8 cannot split data.frames=12"),
-    ((1, 1, 1, 8), 8, "at least 2 .* a multiple of 8 from 16 on"),
+    ((1, 1, 1, 8), 8, "at least the 2 .* multiple of 8 from 16 on"),
     ((1, 1, 8), 16, "tensor=8 does not divide model.heads=2"),
   ],
 )

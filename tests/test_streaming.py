@@ -1,8 +1,11 @@
 """Live streams: any cuts, any neighbours, controls, saving, bad input."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
+import re
+import textwrap
 import threading
 
 import jax
@@ -12,6 +15,7 @@ import talkers
 from flax import serialization
 from test_generate import generator  # noqa: F401, a fixture
 
+import eartalk_jax
 from eartalk_jax.errors import UserError
 from eartalk_jax.speech import features
 from eartalk_jax.streaming import Streams
@@ -50,6 +54,37 @@ def talk(stream, speech_S, cuts=()):
   frames.append(stream.pull())
   stream.close()
   return np.concatenate(frames)
+
+
+def test_the_example_of_the_package_makes_a_video(
+  generator,  # noqa: F811
+  streams,
+  portraits,
+  speech,
+  monkeypatch,
+):
+  shown = re.search("(?m)^  import (?s:.*?)(?=^\\w)", eartalk_jax.__doc__)[0]
+  given = {"portrait_YX3": portraits[0], "samples_S": speech[0]}
+  monkeypatch.setattr(eartalk_jax, "load_generator", lambda _: generator)
+  monkeypatch.setattr(eartalk_jax, "Streams", lambda *_, slots: streams)
+  monkeypatch.setattr(eartalk_jax, "writing_video", _Film)
+  exec(textwrap.dedent(shown), given)
+  given["stream"].close()
+  stream = streams.open(portraits[0])
+  stream.set("pose", [0.3, 0, 0], frame=5)
+  np.testing.assert_array_equal(given["film"].frames, talk(stream, speech[0]))
+
+
+class _Film(contextlib.nullcontext):
+  """Takes frames where a video would be written."""
+
+  def __init__(self, path, size_YX):
+    super().__init__(self)
+    self.frames, self.size_YX = [], size_YX
+
+  def write(self, frame_YX3):
+    assert frame_YX3.shape == (*self.size_YX, 3)
+    self.frames.append(frame_YX3)
 
 
 def test_a_stream_makes_the_frames_that_generate_makes(

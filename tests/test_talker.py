@@ -9,11 +9,18 @@ import numpy as np
 import pytest
 import talkers
 
+from configs import base
+from eartalk_jax.config import from_config
 from eartalk_jax.layers.patches import to_latents, to_tokens
-from eartalk_jax.models.config import ControlConfig, HistoryConfig
+from eartalk_jax.models.config import (
+  ControlConfig,
+  HistoryConfig,
+  TalkerConfig,
+)
 from eartalk_jax.models.signals import Signal
-from eartalk_jax.models.talker import opening
+from eartalk_jax.models.talker import Talker, init_params, opening
 from eartalk_jax.recipes.ear import objective
+from eartalk_jax.scaling import flops
 
 T = 11
 PAST = ((0, 0), (1, 0), (0, 0), (0, 0))  # one frame later
@@ -250,15 +257,12 @@ def test_bfloat16_computes_close_to_float32():
 
 
 def test_a_real_size_model_has_the_parameters_it_claims():
-  from configs import base
-  from eartalk_jax.config import from_config
-  from eartalk_jax.models.config import TalkerConfig
-  from eartalk_jax.models.talker import Talker, init_params
-
-  model = Talker(from_config(TalkerConfig, base.get_config().model))
-  shapes = jax.eval_shape(init_params(model), jax.random.key(0))
+  cfg = from_config(TalkerConfig, base.get_config().model)
+  shapes = jax.eval_shape(init_params(Talker(cfg)), jax.random.key(0))
   count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-  assert 0.3e9 < count < 0.8e9
+  assert count == sum(flops.parameters(cfg).values())
+  # As its file says.
+  assert f"{count / 1e9:.2f} B parameters" in base.__doc__
 
 
 def test_a_config_that_cannot_work_is_refused():

@@ -1,7 +1,7 @@
 """The programs of a run, compiled for machines that are not here.
 
-The train step is that of `training.fit`: the same functions, lowered by the
-same code, from shapes instead of arrays.
+The train step is that of `training.loop.fit`: the same functions, lowered by
+the same code, from shapes instead of arrays.
 """
 
 import dataclasses

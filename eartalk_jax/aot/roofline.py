@@ -81,7 +81,7 @@ class Roofline:
 
 
 def roofline(program, topology, mesh):
-  """The Roofline of an `hlo.Program` on a mesh of a Topology's devices."""
+  """The Roofline of an `hlo.module.Program` on a mesh of a topology."""
   chip = topology.chip
   traffic = _traffic(program.collectives, topology, mesh)
   compute = program.flops / chip.peak_flops

@@ -1,4 +1,4 @@
-"""SFA for streams: one block against a ring cache. See `models.sfa`.
+"""SFA for streams: one block against a ring cache. See `attention.sfa`.
 
 Dimension key: B streams, P tokens in a block, M condition tokens, N frame
 tokens, J sink tokens, W window, H heads, K head width.

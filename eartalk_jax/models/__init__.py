@@ -1,1 +1,1 @@
-"""The networks: the only Linen code of the project."""
+"""The networks: a talker and its parts, and the probe that judges it."""

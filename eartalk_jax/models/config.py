@@ -90,7 +90,7 @@ class TalkerConfig:
     patch: latent cells on a token's side.
     width, depth, heads: size of the backbone.
     window: latent frames that stay visible, the frame itself included.
-    positions: "relative" or "cyclic", see `models.positions`.
+    positions: "relative" or "cyclic", see `attention.positions`.
     sinks: sink frames: pictures of the person, the portrait first.
     sink_rank: bottleneck of the sink's adaLN (NOVA's scale-and-shift: 24).
     without: parts left out for an ablation: "anchor" (the sink's adaLN), "sink"

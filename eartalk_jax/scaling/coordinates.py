@@ -2,19 +2,19 @@
 
 Takes a few real train steps with models of several widths, on one batch of
 random numbers, and looks at the root mean square of activations, and of their
-change since the start, against width. In maximal-update parametrisation
-(`training.width_transfer`) both keep their size; in the standard one, changes
-grow with the width, and with them the best learning rate falls.
+change since the start, against width. In maximal-update parametrisation (see
+`optimization.width_transfer`) both keep their size; in the standard one,
+changes grow with the width, and with them the best learning rate falls.
 """
 
 import dataclasses
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax import heads
+from eartalk_jax.models.watching import watched
 from eartalk_jax.optimization.width_transfer import in_proportion
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.run_config import RunConfig
@@ -84,7 +84,7 @@ def _one_width(recipe, cfg, optimizer, steps, seeds):
   functions = talker_training.functions(recipe, cfg, mesh, optimizer)
   # Another generator than usual: it compiles in a fraction of the time.
   key = jax.random.key(0, impl="rbg")
-  loss_fn = _watched(functions["loss_fn"], key)
+  loss_fn = watched(functions["loss_fn"], key)
   multipliers = functions["multipliers"]
   init = jax.jit(make_init(run, functions["init_params"], multipliers))
 
@@ -109,32 +109,6 @@ def _one_width(recipe, cfg, optimizer, steps, seeds):
       for path in logs[0]
     }
   return found
-
-
-def _watched(loss_fn, key):
-  """The loss with a metric `activations`: what every module returns.
-
-  Its noise is always the same. Modules in the scan over depth are left out.
-  """
-
-  def watched(params, frozen, batch, _):
-    seen = {}
-
-    def watch(call, args, kwargs, context):
-      out = call(*args, **kwargs)
-      path = context.module.path
-      if context.method_name == "__call__" and path[:2] != (
-        "backbone",
-        "layers",
-      ):
-        seen["/".join(path)] = out
-      return out
-
-    with nn.intercept_methods(watch):
-      loss, _ = loss_fn(params, frozen, batch, key)
-    return loss, {"activations": seen}
-
-  return watched
 
 
 def _sizes(log):

@@ -62,19 +62,14 @@ def law_parameters(cfg):
   return sum(counts[part] for part in LAW_PARTS)
 
 
-def forward_flops(cfg, frames, banded=False):
-  """{part: FLOPs of the forward pass per latent frame} in training.
+def training_flops(cfg, frames, banded=False):
+  """{part: FLOPs per latent frame}, forward and backward, nothing twice.
 
   Args:
     cfg: TalkerConfig.
     frames: of a clip; the first ones see fewer keys, the sink is shared.
     banded: count all pairs that `sfa_banded` computes, hidden ones too.
   """
-  return _sum(_products(cfg, frames, banded), lambda product: 1)
-
-
-def training_flops(cfg, frames, banded=False):
-  """{part: FLOPs per latent frame}, forward and backward, nothing twice."""
   products = _products(cfg, frames, banded)
   return _sum(products, lambda product: 2 if product.of_data else 3)
 

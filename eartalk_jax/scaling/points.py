@@ -84,15 +84,6 @@ class Points:
     )
 
 
-def points_of(params, tokens, loss, flops=None):
-  """Points out of arrays, numbered from 1, as if of one group."""
-  arrays = [np.asarray(a, float) for a in (params, tokens, loss)]
-  flops = None if flops is None else np.asarray(flops, float)
-  count = len(arrays[0])
-  group = np.full(count, "", object)
-  return _ordered(Points(*arrays, flops, np.arange(1, count + 1), group))
-
-
 def _ordered(points):
   """By size, then tokens: results do not depend on the order of rows."""
   return points[np.lexsort((points.tokens, points.params))]

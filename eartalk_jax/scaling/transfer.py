@@ -1,8 +1,8 @@
 """Does the best learning rate stay where it is when a model grows?
 
 Short runs over widths and rates, in standard and in maximal-update
-parametrisation (`training.width_transfer`). All of them see the same batches
-and the same noise, so their losses differ by what they are.
+parametrisation (`optimization.width_transfer`). All of them see the same
+batches and the same noise, so their losses differ by what they are.
 """
 
 import dataclasses

@@ -1,1 +1,1 @@
-"""From a loss to a trained state: step, loop, optimizer, mesh, guards."""
+"""From a loss to a trained state: step, loop, mesh, guards."""

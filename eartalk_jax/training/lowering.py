@@ -1,6 +1,6 @@
 """The train step before it runs: its state in shapes, and its program.
 
-`training.fit` and the ahead-of-time proof go through here, so that what is
+`loop.fit` and the ahead-of-time proof go through here, so that what is
 proven is what runs.
 """
 

@@ -33,7 +33,7 @@ from eartalk_jax.trees import path_name
 
 _CLIP = P(ROWS, "context", None, "tensor", None)  # [B, T, P, H, K]
 _SINK = P(ROWS, None, "tensor", None)  # [B, J, H, K]
-# Layers gather for themselves, see `models.placement.layer_class`.
+# Layers gather for themselves, see `layers.placement.layer_class`.
 _OF_LAYERS = re.compile(r"(^|/)(layers(_\d+)?|last)/")
 
 

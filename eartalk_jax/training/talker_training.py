@@ -16,7 +16,7 @@ from eartalk_jax.training.sharding import TALKER_RULES
 
 
 def functions(recipe, cfg, mesh, optimizer):
-  """The functions and rules that `training.fit` asks for.
+  """The functions and rules that `loop.fit` asks for.
 
   Args:
     recipe: Recipe.

@@ -59,7 +59,7 @@ def init_params(config):
 
 
 def tokenizer_loss(config, objective, accumulate=1):
-  """(params, {"pictures_BYX3"}, key) -> (loss, metrics), for `training.fit`.
+  """(params, {"pictures_BYX3"}, key) -> (loss, metrics), for `loop.fit`.
 
   Args:
     config: TokenizerConfig.
@@ -114,7 +114,7 @@ def _scale(mean_BhwC, accumulate):
 
 
 def tokenizer_diagnostics(config):
-  """(params, batch, key) -> PSNR without noise, for `training.fit`."""
+  """(params, batch, key) -> PSNR without noise, for `loop.fit`."""
   model = Autoencoder(config)
 
   def diagnose(params, frozen, batch, key):
@@ -163,15 +163,15 @@ def train_tokenizer(
     config: TokenizerConfig.
     objective: ObjectiveConfig.
     run: RunConfig.
-    batches: this process's rows of {"pictures_BYX3"}, for `training.fit`.
+    batches: this process's rows of {"pictures_BYX3"}, for `loop.fit`.
     sample: iterable of the pictures [B Y X 3] that the latent statistics are
       of.
     workdir: folder of the run. A rerun goes on where it was.
-    claim, mesh: for `training.fit`.
+    claim, mesh: for `loop.fit`.
     judge: called with the Tokenizer, of averaged weights, once it is written.
 
   Raises:
-    UserError: as `training.fit`; or a microbatch is one picture, of which no
+    UserError: as `loop.fit`; or a microbatch is one picture, of which no
       scale of the noise can be told.
   """
   if objective.noise and run.batch_size // run.accumulate < 2:
