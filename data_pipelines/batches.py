@@ -102,7 +102,7 @@ class TalkerBatches:
     yield from batches[start_step:].to_iter_dataset(options)
 
   def batch_ids(self, step):
-    """Names of a step's samples, whoever makes them: (clip id, first latent)."""
+    """Names of all samples at a step: (clip id, first latent)."""
     first = step * self._batch
     return [self._samples[first + row][0] for row in range(self._batch)]
 

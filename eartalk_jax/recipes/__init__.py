@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import jax
 
 from eartalk_jax.attention.visibility import Visibility
+from eartalk_jax.bounds import shown
 from eartalk_jax.config import nearest
 from eartalk_jax.errors import UserError
 from eartalk_jax.layers.placement import ALONE
@@ -88,6 +89,8 @@ def of(kind):
   Raises:
     UserError: there is none.
   """
-  if kind not in KINDS:
-    raise UserError(f"recipe.kind {kind!r}: {nearest(str(kind), KINDS)}")
+  if not isinstance(kind, str) or kind not in KINDS:
+    raise UserError(
+      f"recipe.kind {shown(kind)}: {nearest(str(kind)[:80], KINDS)}"
+    )
   return KINDS[kind]

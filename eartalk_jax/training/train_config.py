@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from eartalk_jax import recipes
 from eartalk_jax.config import check_range
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.training.run_config import RunConfig
@@ -33,6 +34,9 @@ class RecipeConfig:
   """How video is made: `kind` is one of `recipes.KINDS`."""
 
   kind: str = "ear"
+
+  def __post_init__(self):
+    recipes.of(self.kind)
 
 
 @dataclasses.dataclass(frozen=True)
