@@ -1,14 +1,10 @@
 """A recipe from elsewhere: no history, everybody sees all around.
 
 Nothing outside of this file knows it, and the whole road is walked with it.
-
-Dimension key: B batch, T latents, R latents of a window, S sink frames, N
-tokens, c numbers in a token.
 """
 
 import types
 
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,15 +23,11 @@ from eartalk_jax.speech import open_speech
 REACH = AHEAD = 2
 
 
-def visibility(cfg):
-  return Around(REACH)
+VIEW, init_params = Around(REACH), talker.init_params
 
 
 def model(cfg, placement=ALONE):
-  return talker.Talker(cfg, placement, Around(REACH))
-
-
-init_params = talker.init_params
+  return talker.Talker(cfg, placement, VIEW)
 
 
 def features(model, params, sink_BSNc, portrait, signals):
@@ -57,17 +49,8 @@ def losses(model, params, frozen, batch, key, fixed=None):
   return heads.of(cfg.head).loss(cfg.head, net, target_BTNc, read, key)
 
 
-def signs(model, params, frozen, batch, key):
-  return {"loss_ema": losses(model, params, frozen, batch, key).mean()}
-
-
-@flax.struct.dataclass
-class State:
-  past: Signals  # [B REACH]
-  portrait: Signals
-  sink_BSNc: jax.Array
-  key_B: jax.Array
-  count_B: jax.Array
+def signs(*args):
+  return {"loss_ema": losses(*args).mean()}
 
 
 def open(model, weights, sink_BShwC, key_B, portrait):
@@ -75,28 +58,27 @@ def open(model, weights, sink_BShwC, key_B, portrait):
   past = jax.tree.map(jnp.asarray, Signals.blank(cfg, (rows, REACH)))
   sink_BSNc = to_tokens(sink_BShwC, cfg.patch)
   keys = jax.random.key_data(key_B)
-  return State(past, portrait, sink_BSNc, keys, jnp.zeros(rows, int))
+  return past, portrait, sink_BSNc, keys, jnp.zeros(rows, int)
 
 
 def step(model, weights, state, signals, guidance):
-  cfg = model.cfg
-  window = jax.tree.map(
-    lambda *x: jnp.concatenate(x, axis=1), state.past, signals
-  )
-  read_BR = features(model, weights, state.sink_BSNc, state.portrait, window)
+  cfg, (past, portrait, sink_BSNc, keys, count_B) = model.cfg, state
+  window = jax.tree.map(lambda *x: jnp.concatenate(x, axis=1), past, signals)
+  read_BR = features(model, weights, sink_BSNc, portrait, window)
   read_B = jax.tree.map(lambda x: x[:, REACH], read_BR)
-  key_B = jax.random.wrap_key_data(state.key_B)
-  key_B = jax.vmap(jax.random.fold_in)(key_B, state.count_B)
+  key_B = jax.random.wrap_key_data(keys)
+  key_B = jax.vmap(jax.random.fold_in)(key_B, count_B)
   net = model.bind({"params": weights}).head
   away = heads.of(cfg.head).sample(cfg.head, net, read_B, key_B, guidance)
-  frame_BNc = state.sink_BSNc[:, 0] + cfg.head.spread * away
+  frame_BNc = sink_BSNc[:, 0] + cfg.head.spread * away
   past = jax.tree.map(lambda x: x[:, 1 : 1 + REACH], window)
-  state = state.replace(past=past, count_B=state.count_B + 1)
+  state = past, portrait, sink_BSNc, keys, count_B + 1
   return state, to_latents(frame_BNc, cfg.latent_shape, cfg.patch)
 
 
 def test_the_whole_road(tmp_path, monkeypatch):
-  recipe = types.SimpleNamespace(prepare=lambda params: params, **globals())
+  ours = {"prepare": lambda params: params, "visibility": lambda cfg: VIEW}
+  recipe = types.SimpleNamespace(**globals(), **ours)
   road = Road(tmp_path, patches(), open_speech("mel:8"), "around")
   with pytest.raises(UserError, match="recipe.kind 'around'"):
     road.train(4)
