@@ -5,7 +5,7 @@
 
 `make demo` prepares what it reads, except for the held-out tokens:
 
-  python -m launch.tokenize --input runs/demo/frames/held_out \
+  python -m launch.tokenize --input runs/demo/frames/held_out --speech mel:40 \
     --tokenizer runs/demo/tokenizer/tokenizer --out runs/demo/tokens/held_out
 
 docs/scaling.md has what came of it. All sizes are one layer deep, in backbone

@@ -12,7 +12,8 @@ from launch.cli import run
 
 _EPILOG = """example:
   python -m launch.tokenize --input runs/demo/frames/train \\
-    --tokenizer runs/demo/tokenizer/tokenizer --out runs/demo/tokens/train
+    --tokenizer runs/demo/tokenizer/tokenizer --speech mel:40 \\
+    --out runs/demo/tokens/train
 
 Run again after an interruption, the command goes on where it was.
 """
