@@ -17,6 +17,7 @@ import stat
 import numpy as np
 
 from data_pipelines.rejects import Reject
+from eartalk_jax.controls.known import track_of
 from eartalk_jax.documents import parse_json
 from eartalk_jax.errors import UserError
 
@@ -24,6 +25,8 @@ from eartalk_jax.errors import UserError
 _MOST_BYTES = 64 << 20
 # Every record of the dataset has all tracks, those of other files as zeros.
 _MOST_TRACKS, _MOST_NUMBERS = 32, 256
+# Of full scale: heads that look backwards.
+_FARTHEST = 6.0
 _NAME = re.compile(r"[\w .:-]{1,64}")
 
 
@@ -105,6 +108,7 @@ def _parse(content):
     _check_times(times)
   for name, rows in tracks.items():
     _check_rows(name, rows, len(times))
+    _check_scale(name, rows)
   categories = {
     name: _names(name, names)
     for name, names in _dict(content, "categories").items()
@@ -155,6 +159,14 @@ def _check_rows(name, rows, count):
     raise ValueError(
       f"{name} has {rows.shape[1]} numbers a row; give 1 to {_MOST_NUMBERS}"
     )
+
+
+def _check_scale(name, rows):
+  """Faces go beyond full scale, but not as far as degrees do."""
+  hint = track_of(name).hint
+  most = np.abs(rows).max(initial=0)
+  if hint and most > _FARTHEST:
+    raise ValueError(f"{name} holds {most:g}; {hint}")
 
 
 def _names(name, names):

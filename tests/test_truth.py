@@ -68,6 +68,7 @@ BAD = [
   {"categories": {"emotion": ["same", "same"]}},
   {"categories": []},
   {"version": "1" * 500},
+  {"tracks": {"pose": [[0, 0, 0], [12, 3, 0], [1, 0, 0]]}, "categories": {}},
 ]
 
 
@@ -76,6 +77,8 @@ def test_what_does_not_fit_is_rejected(tmp_path, changes):
   with pytest.raises(Reject) as info:
     read_truth(write(tmp_path, **changes))
   assert info.value.reason == "bad_truth"
+  if "pose" in changes.get("tracks", ()):
+    assert "pose holds 12; 1 is as far as heads turn" in info.value.detail
 
 
 def test_what_is_no_json_object_is_rejected(tmp_path):
