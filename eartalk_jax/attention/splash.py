@@ -16,6 +16,7 @@ N frame tokens, J sink tokens, V blocks of a halo, Q queries, R keys, C keys
 before those of frames, H heads, K head width.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
@@ -164,10 +165,14 @@ def busy_share(grid):
   Returns:
     The share of squares that hold a visible pair; 1 for any other kernel.
   """
-  for sides, share in _busy.items():
-    if len(grid) == 3 and not set(sides) - set(grid):
-      return share
-  return 1.0
+  given = collections.Counter(grid)
+  found = [
+    (math.prod(sides), share)
+    for sides, share in _busy.items()
+    if len(grid) == 3 and collections.Counter(sides) <= given
+  ]
+  # What fits only because there is one head fits with fewer squares.
+  return max(found)[1] if found else 1.0
 
 
 def _keys(sink_BJHK, x_BTPHK, early_BVNHK, late_BVNHK, visible):
