@@ -10,22 +10,23 @@ import talkers
 from eartalk_jax.models.hearing import Convolution, Hearing
 
 CFG = talkers.TINY
-STEPS = CFG.audio.features // CFG.audio.bins
+STEPS = (CFG.audio.past + 1 + CFG.audio.ahead) * CFG.audio.steps
+FEATURES = STEPS * CFG.audio.bins
 
 
 @pytest.fixture(scope="module")
 def hear():
   model = Hearing(CFG)
-  audio = jnp.zeros((1, CFG.audio.features))
+  audio = jnp.zeros((1, FEATURES))
   params = model.init(jax.random.key(0), audio)
   return lambda audio: model.apply(params, audio)
 
 
 def _speech(*shape):
-  return jax.random.normal(jax.random.key(1), (*shape, CFG.audio.features))
+  return jax.random.normal(jax.random.key(1), (*shape, FEATURES))
 
 
-def test_every_mel_step_reaches_every_token(hear):
+def test_every_step_reaches_every_token(hear):
   speech_BF = _speech(1)
   grad_MDBF = jax.jacobian(lambda x: hear(x)[0])(speech_BF)
   reach_MAF = jnp.abs(grad_MDBF).sum((1, 2))
@@ -41,7 +42,7 @@ def test_loud_or_soft_is_the_same(hear):
 
 
 def test_nearly_silent_noise_is_nearly_silence(hear):
-  silence = jnp.full((1, CFG.audio.features), -1.6)
+  silence = jnp.full((1, FEATURES), -1.6)
   noise = silence + 0.001 * _speech(1)
   np.testing.assert_allclose(hear(noise), hear(silence), atol=0.02)
 

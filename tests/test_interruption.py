@@ -111,6 +111,23 @@ class Signalling(Batches):
     return super().batch(step)
 
 
+class Noticed(Signalling):
+  """And waits until that is recorded, however busy the machine is."""
+
+  def __init__(self, at, number, workdir):
+    super().__init__(at, number)
+    self.workdir = workdir
+
+  def batch(self, step):
+    batch = super().batch(step)
+    deadline = time.monotonic() + 60
+    while step == self.at and time.monotonic() < deadline:
+      if any(e["kind"] == "signal" for e in events(self.workdir)):
+        break
+      time.sleep(0.01)
+    return batch
+
+
 def events(workdir):
   lines = (workdir / "events.jsonl").read_text().splitlines()
   return [json.loads(line) for line in lines]
@@ -124,7 +141,7 @@ def test_a_signal_between_steps_is_served_by_a_save(
   tmp_path, capfd, number, exception
 ):
   with pytest.raises(exception) as ended:
-    train(tmp_path, batches=Signalling(3, number))
+    train(tmp_path, batches=Noticed(3, number, tmp_path))
   if exception is SystemExit:
     assert ended.value.code == 143
   name = signal.Signals(number).name
@@ -153,17 +170,16 @@ def test_the_next_start_tells_of_a_signal_that_was_missed(tmp_path, capfd):
   class Killed(Exception):
     pass
 
-  class Dying(Signalling):
+  class Dying(Noticed):
     def batch(self, step):
       batch = super().batch(step)
-      while step == self.at:
-        if any(e["kind"] == "signal" for e in events(tmp_path)):
-          raise Killed
-        time.sleep(0.01)
+      if step == self.at:
+        raise Killed
       return batch
 
   with pytest.raises(Killed):
-    train(tmp_path, run_config(save_every=3), batches=Dying(5, signal.SIGTERM))
+    dying = Dying(5, signal.SIGTERM, tmp_path)
+    train(tmp_path, run_config(save_every=3), batches=dying)
   capfd.readouterr()
   train(tmp_path, run_config(save_every=3))
   said = capfd.readouterr().err

@@ -1,10 +1,10 @@
-"""Log-mel steps around a frame -> its audio tokens.
+"""The speech around a latent -> its audio tokens.
 
 Convolutions over time first, as in speech recognition: a sound is the same
 whenever it comes, so what is learned of it at one place serves at all of them.
 
-Dimension key: leading ... batch (and frames), A mel steps, F mel bins, D width,
-M audio tokens, t taps, I inputs of all taps.
+Dimension key: leading ... batch (and frames), A steps of the speech encoder,
+F its bins, D width, M audio tokens, t taps, I inputs of all taps.
 """
 
 import flax.linen as nn
