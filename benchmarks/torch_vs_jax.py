@@ -27,6 +27,7 @@ import tempfile
 
 from eartalk_jax import files
 from eartalk_jax.counting import counting
+from eartalk_jax.errors import UserError
 from launch import cli
 
 _WORKER = pathlib.Path(__file__).with_name("torch_vs_jax_worker.py")
@@ -118,7 +119,8 @@ def run(checkpoint, dtypes, threads, rounds):
     folder = pathlib.Path(temporary) / "exported"
     command = [sys.executable, "-m", "launch.export_torch"]
     command += ["--checkpoint", checkpoint, "--out", str(folder)]
-    subprocess.run(command, check=True)
+    if subprocess.run(command).returncode:
+      raise UserError(f"{checkpoint} cannot be exported; the reason is above")
     for dtype in dtypes:
       folders = (checkpoint, folder)
       workers = {k: Worker(k, folders, threads, dtype) for k in KINDS}

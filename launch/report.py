@@ -115,7 +115,10 @@ def _read_video(path):
     return None
   if not pathlib.Path(path).is_file():
     raise UserError(f"--video {path}: there is no such file")
-  return pathlib.Path(path).read_bytes()
+  data = pathlib.Path(path).read_bytes()
+  if data[4:8] != b"ftyp":
+    raise UserError(f"--video {path}: no mp4 file; launch.sample writes one")
+  return data
 
 
 def main(argv=None):

@@ -25,7 +25,7 @@ def inputs(tmp_path):
   text = "".join(json.dumps(line) + "\n" for line in lines)
   (talker / "metrics.jsonl").write_text(text)
   (talker / "config.json").write_text('{"seed": "<7>"}')
-  (tmp_path / "film.mp4").write_bytes(b"a film")
+  (tmp_path / "film.mp4").write_bytes(b"\0\0\0\x18ftypisom")
   stages = [{"title": "train", "command": "python -m x", "seconds": 65}]
   (tmp_path / "stages.json").write_text(json.dumps(stages))
   return tmp_path
@@ -66,3 +66,5 @@ def test_missing_inputs_are_named(inputs):
     report.main(words(inputs, evaluation=inputs))
   with pytest.raises(UserError, match="--video .*none.mp4"):
     report.main(words(inputs, video=inputs / "none.mp4"))
+  with pytest.raises(UserError, match="stages.json: no mp4 file"):
+    report.main(words(inputs, video=inputs / "stages.json"))
