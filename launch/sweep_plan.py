@@ -51,13 +51,19 @@ _MFU = flags.DEFINE_float("mfu", 0.4, "Share of the peak that is assumed.")
 _MOST_PEAK = 1e18  # of one device
 
 
+def _reads(sweep):
+  """The folders that its cells read, and this command."""
+  config, settings = sweep.config, sweep.settings
+  yield from (config["tokenizer"], config["data"]["tokens"], _LAW.value)
+  yield from (settings.held_out, settings.frames, settings.probe_frames)
+
+
 def main(config, workdir):
   """The command."""
   del workdir  # --out says where
   for flag in (_BUDGETS, OUT):
     if not flag.value:
       raise UserError(f"--{flag.name} is needed; see --help")
-  check_folder(OUT.value, reads=[_LAW.value])
   sweep = make_sweep(
     config,
     pathlib.Path(OUT.value),
@@ -66,6 +72,7 @@ def main(config, workdir):
     machine=_machine(),
     law=_law(_LAW.value) if _LAW.value else None,
   )
+  check_folder(OUT.value, reads=_reads(sweep))
   with alone_in(OUT.value):
     write_plan(sweep)
   print(plan_table(sweep))

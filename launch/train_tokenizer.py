@@ -20,6 +20,7 @@ from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.config import check_range, from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.scores import psnr
+from eartalk_jax.outputs import check_folder
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
 from eartalk_jax.tokenizers.coding import round_trip
@@ -75,8 +76,9 @@ def train(config, workdir):
   """
   use_compile_cache()
   config = from_config(TokenizerTraining, config)
-  dataset = _open(config.data.frames, config.model.size)
   held_out = config.data.held_out
+  check_folder(workdir, "--workdir", [config.data.frames, held_out or None])
+  dataset = _open(config.data.frames, config.model.size)
   held_out = _open(held_out, config.model.size) if held_out else None
   size, seed = config.run.batch_size, config.run.seed
   whole = PictureBatches(dataset, config.data, size, seed)

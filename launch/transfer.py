@@ -54,7 +54,8 @@ def main(config, workdir):
     raise UserError("--held_out is needed; see --help")
   use_compile_cache()
   config = from_config(TrainConfig, config)
-  with widths.out() as out:
+  reads = [config.tokenizer, config.data.tokens, _HELD_OUT.value]
+  with widths.out(reads) as out:
     _compare(config, sizes, rates, out)
 
 

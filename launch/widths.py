@@ -32,13 +32,16 @@ def parse_widths(words):
   return found
 
 
-def out():
+def out(reads=()):
   """A context in which this command alone works in the folder, which it makes.
+
+  Args:
+    reads: folders that the command reads.
 
   Raises:
     UserError: none is said, it cannot be written, or another one works there.
   """
   if not OUT.value:
     raise UserError("--out is needed; see --help")
-  check_folder(OUT.value)
+  check_folder(OUT.value, reads=reads)
   return alone_in(OUT.value)

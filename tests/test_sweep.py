@@ -147,6 +147,7 @@ def test_a_wrong_plan_is_one_line_before_any_work(root, planned):
   for wrong, message in (
     ("--device=h10", "did you mean h100"),
     ("--mfu=40", "--mfu 40: give a share"),
+    ("--out=tokens", "is what the command reads"),
   ):
     done = command(root, *plan, wrong)
     assert done.returncode == 2

@@ -177,6 +177,15 @@ def test_what_does_not_belong_together_is_refused(root, tmp_path):
   refused(config, workdir, "nothing is no finished tokens dataset")
 
 
+def test_a_run_is_not_put_into_what_it_reads(root):
+  config = tiny_config(root)
+  for place in (config.data.tokens, config.tokenizer):
+    before = content(pathlib.Path(place))
+    with pytest.raises(UserError, match="--workdir .*what the command reads"):
+      train(config, place)
+    assert content(pathlib.Path(place)) == before
+
+
 def command(*arguments):
   return subprocess.run(
     [sys.executable, "-m", "launch.train", *arguments],

@@ -93,6 +93,13 @@ def test_a_size_that_the_pictures_have_not_is_refused(root, tmp_path):
   assert not (tmp_path / "run").exists()
 
 
+def test_a_run_is_not_put_into_what_it_reads(root):
+  for name in ("frames", "held_out"):
+    with pytest.raises(UserError, match="--workdir .*what the command reads"):
+      train(tiny_config(root), root / name)
+    assert not (root / name / "checkpoints").exists()
+
+
 def test_the_demo_has_the_keys_of_the_real_size():
   demo = flatten(tokenizer_demo.get_config().to_dict())
   assert demo.keys() == flatten(real_config.get_config().to_dict()).keys()

@@ -10,6 +10,7 @@ from eartalk_jax import recipes
 from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
+from eartalk_jax.outputs import check_folder
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.scaling.flops import training_flops
 from eartalk_jax.speech import load_speech, save_speech
@@ -45,6 +46,8 @@ def train(config, workdir, profile=None):
   """
   use_compile_cache()
   config = from_config(TrainConfig, config)
+  reads = [config.tokenizer, config.data.tokens]
+  check_folder(workdir, "--workdir", reads)
   tokenizer = load_tokenizer(config.tokenizer)
   dataset = open_dataset(config.data.tokens, "tokens")
   check_tokens(config, tokenizer, dataset)
