@@ -16,7 +16,6 @@ A ratio is the other one's median over JAX's: above 1, JAX is faster; behind it
 the middle half of the ratios of single rounds. Needs torch and a C++ compiler.
 """
 
-import argparse
 import json
 import os
 import pathlib
@@ -28,9 +27,12 @@ import tempfile
 from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
+from eartalk_jax.outputs import check_file
 from launch import cli
+from launch.arguments import Parser, integer
 
 _WORKER = pathlib.Path(__file__).with_name("torch_vs_jax_worker.py")
+_DTYPES = ("float32", "bfloat16")
 KINDS = ("jax", "torch", "torch compiled")
 TASKS = ("train", "frame")
 
@@ -137,18 +139,21 @@ def run(checkpoint, dtypes, threads, rounds):
 
 def main(argv=None):
   """Prints the figures, and writes them."""
-  parser = argparse.ArgumentParser(
-    prog="python -m benchmarks.torch_vs_jax",
-    description=__doc__,
-    formatter_class=argparse.RawDescriptionHelpFormatter,
-  )
+  parser = Parser(prog="python -m benchmarks.torch_vs_jax", description=__doc__)
   add = parser.add_argument
   add("--checkpoint", required=True, help="a run of the talker")
-  add("--threads", type=int, default=2, help="cores and threads (default 2)")
-  add("--rounds", type=int, default=15, help="default 15")
-  add("--dtype", nargs="+", default=["float32", "bfloat16"])
+  add(
+    "--threads",
+    type=integer(1),
+    default=2,
+    help="cores and threads (default 2)",
+  )
+  add("--rounds", type=integer(2), default=15, help="default 15")
+  add("--dtype", nargs="+", choices=_DTYPES, default=_DTYPES)
   add("--json", help="file for the figures")
   args = parser.parse_args(argv)
+  if args.json:
+    check_file(args.json, "--json")
   found = run(args.checkpoint, args.dtype, args.threads, args.rounds)
   if args.json:
     files.write_json(args.json, found)
