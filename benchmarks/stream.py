@@ -33,6 +33,7 @@ from benchmarks.timing import seconds
 from eartalk_jax import files
 from eartalk_jax.counting import counting
 from eartalk_jax.generate import load_generator
+from eartalk_jax.outputs import check_file
 from eartalk_jax.spans import FRAME_SAMPLES, SAMPLE_RATE
 from eartalk_jax.streaming import Streams
 from eartalk_jax.training.compilation import use_compile_cache
@@ -157,6 +158,8 @@ def main(argv=None):
   parser.add_argument("--checkpoint", required=True, help="a run of the talker")
   parser.add_argument("--json", help="file for the figures")
   args = parser.parse_args(argv)
+  if args.json:
+    check_file(args.json, "--json")
   use_compile_cache()
   generator = load_generator(args.checkpoint)
   figures = one_stream(generator)

@@ -16,6 +16,7 @@ transfer.json and cells/. Run it again to continue: runs that are done are not
 done again.
 """
 
+import dataclasses
 import itertools
 import math
 
@@ -61,7 +62,6 @@ def main(config, workdir):
 
 def _compare(config, sizes, rates, out):
   """Runs all that is not done yet, and writes and tells what came of it."""
-  (out / "cells").mkdir(exist_ok=True)
   losses = measure(config, _HELD_OUT.value, sizes, rates, out / "cells")
   found = transfer.summary(sizes, rates, losses)
   write_json(
@@ -102,6 +102,11 @@ def measure(config, held_out, sizes, rates, folder):
   """
   run, model = config.run, config.model
   recipe = recipes.of(config.recipe.kind)
+  _check_rates(rates, run.optimizer)
+  talkers = [
+    transfer.parametrised(recipe, model, run.optimizer, width, sizes[0])
+    for width in sizes
+  ]
   batches, judged = (
     _batches(config, config.data.tokens),
     _batches(config, held_out),
@@ -131,17 +136,21 @@ def measure(config, held_out, sizes, rates, folder):
               transfer.take(batches.iterate(0), run.steps),
               transfer.take(judged.iterate(0), _JUDGED),
             )
-          trainer = trainer or transfer.Trainer(
-            *transfer.parametrised(
-              recipe, model, run.optimizer, width, sizes[0]
-            ),
-            *taken,
-          )
+          trainer = trainer or transfer.Trainer(*talkers[row], *taken)
           loss = trainer.run(kind, rate, run.seed)
         _keep(path, fingerprint, loss)
         losses[kind][row][column] = loss
         advance()
   return losses
+
+
+def _check_rates(rates, optimizer):
+  """Raises UserError for a rate that an optimizer cannot have."""
+  for rate in rates:
+    try:
+      dataclasses.replace(optimizer, peak_lr=rate)
+    except ValueError as error:
+      raise UserError(f"--rates: {error}") from error
 
 
 def _keep(path, fingerprint, loss):

@@ -160,6 +160,18 @@ def test_runs_are_done_once_and_again_when_the_settings_change(
 
 
 @pytest.mark.parametrize(
+  "sizes, last, message",
+  [([16], 1e300, "--rates: peak_lr"), ([16, 17], 3, "width")],
+)
+def test_what_no_run_can_use_is_refused_before_any(
+  tmp_path, sizes, last, message
+):
+  config = from_config(TrainConfig, tiny_config(tmp_path))
+  with pytest.raises(UserError, match=message):
+    command.measure(config, "none", sizes, [1, 2, last], tmp_path)
+
+
+@pytest.mark.parametrize(
   "words", [["1e-3", "2e-3"], ["2", "1", "3"], ["0", "1", "2"], ["a", "1", "2"]]
 )
 def test_rates_that_are_none_are_refused(words):
