@@ -23,17 +23,15 @@ import math
 from absl import flags
 
 from data_pipelines.batches import TalkerBatches
-from data_pipelines.shards import open_dataset
 from eartalk_jax import recipes
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.counting import counting
 from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json, write_json
-from eartalk_jax.jobs.talker import check_tokens
+from eartalk_jax.jobs.talker import open_split
 from eartalk_jax.scaling import transfer, transfer_plot
 from eartalk_jax.scaling.coordinates import KINDS
-from eartalk_jax.tokenizers.storing import load_tokenizer
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.train_config import TrainConfig
 from launch import configured, out_flag, widths
@@ -81,10 +79,8 @@ def _compare(config, sizes, rates, out):
   print(f"{out}/transfer.png, {out}/transfer.json")
 
 
-def _batches(config, tokens):
+def _batches(config, dataset):
   """The batches of a token dataset, as training takes them."""
-  dataset = open_dataset(tokens, "tokens")
-  check_tokens(config, load_tokenizer(config.tokenizer), dataset)
   return TalkerBatches(
     dataset,
     config.data,
@@ -107,15 +103,9 @@ def measure(config, held_out, sizes, rates, folder):
     transfer.parametrised(recipe, model, run.optimizer, width, sizes[0])
     for width in sizes
   ]
-  batches, judged = (
-    _batches(config, config.data.tokens),
-    _batches(config, held_out),
-  )
+  _, *datasets = open_split(config, held_out, "--held_out")
+  batches, judged = (_batches(config, dataset) for dataset in datasets)
   data = {"data": batches.fingerprint, "held_out": judged.fingerprint}
-  if data["data"] == data["held_out"]:
-    raise UserError(
-      f"{held_out} is what the runs train on; --held_out must be other clips"
-    )
   settings = to_dict({"model": to_dict(model), "run": to_dict(run)})
   settings["run"]["optimizer"]["peak_lr"] = None  # that is what is tried
   fingerprint = sha256_of_json(settings | data | {"base_width": sizes[0]})

@@ -3,11 +3,10 @@
 from data_pipelines.shards import open_dataset
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
-from eartalk_jax.jobs.talker import check_tokens
+from eartalk_jax.jobs.talker import open_split
 from eartalk_jax.scaling.ladder import Ladder
 from eartalk_jax.scaling.plan import plan
 from eartalk_jax.scaling.sweep_files import Sweep, SweepConfig
-from eartalk_jax.tokenizers.storing import load_tokenizer
 from eartalk_jax.training.train_config import TrainConfig
 
 
@@ -56,16 +55,9 @@ def check_data(sweep):
 
 def _data(train, settings):
   """(fingerprints of what numbers depend on, latent frames of training)."""
-  tokenizer = load_tokenizer(train.tokenizer)
-  tokens = open_dataset(train.data.tokens, "tokens")
-  held_out = open_dataset(settings.held_out, "tokens")
-  for dataset in (tokens, held_out):
-    check_tokens(train, tokenizer, dataset)
-  if held_out.fingerprint == tokens.fingerprint:
-    raise UserError(
-      f"{settings.held_out} is what the sweep trains on; sweep.held_out must "
-      "be other clips"
-    )
+  tokenizer, tokens, held_out = open_split(
+    train, settings.held_out, "sweep.held_out"
+  )
   fingerprints = {
     "tokens": tokens.fingerprint,
     "held_out": held_out.fingerprint,

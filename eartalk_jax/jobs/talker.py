@@ -110,6 +110,29 @@ def flops_per_step(config):
   return {part: frames * flops for part, flops in per_frame.items()}
 
 
+def open_split(config, held_out, named):
+  """(Tokenizer, what is trained on, what is held out), two token datasets.
+
+  Args:
+    config: TrainConfig.
+    held_out: directory of a token dataset.
+    named: what a user calls that.
+
+  Raises:
+    UserError: something does not fit, or the datasets are one.
+  """
+  tokenizer = load_tokenizer(config.tokenizer)
+  datasets = [open_dataset(d, "tokens") for d in (config.data.tokens, held_out)]
+  for dataset in datasets:
+    check_tokens(config, tokenizer, dataset)
+  tokens, others = datasets
+  if others.fingerprint == tokens.fingerprint:
+    raise UserError(
+      f"{held_out} is what is trained on; {named} must be other clips"
+    )
+  return tokenizer, tokens, others
+
+
 def check_tokens(config, tokenizer, dataset):
   """Raises UserError unless tokenizer, tokens and model belong together."""
   tokens = config.data.tokens
