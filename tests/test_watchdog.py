@@ -29,7 +29,8 @@ class Watched:
     config = {"factor": 10, "least_seconds": 30, "phase_seconds": 100} | config
     self.events = types.SimpleNamespace(position=((), None))
     self.dog = Watchdog(WatchdogConfig(**config), tmp_path, self.events)
-    self.now = self.dog._then
+    # From 0, so that whole seconds add up without rounding.
+    self.now = self.dog._then = 0.0
 
   def seconds(self, count, phases=None, step=None):
     """Nothing moves for `count` looks; returns which of them called it."""
