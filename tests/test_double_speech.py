@@ -4,6 +4,7 @@ Nothing outside of this file knows it, and the whole road is walked with it.
 """
 
 import dataclasses
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -62,7 +63,8 @@ def known():
     return Loudness(from_config(Config, config))
 
   with pytest.MonkeyPatch.context() as patch:
-    patch.setitem(speech.KINDS, "loud", load)
+    kind = types.SimpleNamespace(load=load)
+    patch.setitem(speech.KINDS, "loud", kind)
     yield
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import types
 
 import jax
 import jax.numpy as jnp
@@ -299,7 +300,8 @@ def test_one_that_does_not_do_what_it_declares_is_refused(
   other = type("Other", (PatchTokenizer,), odd)
   fields = tokenizer.params, tokenizer.mean_C, tokenizer.std
   made = other(tokenizer.config, *fields)
-  monkeypatch.setitem(tokenizers.KINDS, "patches", lambda *unused: made)
+  kind = types.SimpleNamespace(load=lambda *unused: made)
+  monkeypatch.setitem(tokenizers.KINDS, "patches", kind)
   with pytest.raises(UserError, match="declares .* and makes"):
     load_tokenizer(tmp_path)
 

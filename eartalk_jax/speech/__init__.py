@@ -29,8 +29,8 @@ from eartalk_jax.speech import mel
 from eartalk_jax.speech.listening import Listener
 
 _REMEDY = "copy or import it again"
-# Kind -> (configuration in JSON, {name: array}) -> Speech.
-KINDS = {"mel": mel.load}
+# Kind -> SpeechKind, a module.
+KINDS = {"mel": mel}
 
 
 class Speech(Protocol):
@@ -63,6 +63,37 @@ class Speech(Protocol):
 
   def apply(self, params, samples_BS) -> np.ndarray | jax.Array:
     """The features of windows, [B t A F]; pure."""
+
+
+class SpeechKind(Protocol):
+  """What the module of a kind has; `mel`, which has no weights, only `load`.
+
+  Attributes:
+    PUBLISHED: {name of what was published: its configuration}.
+  """
+
+  PUBLISHED: dict[str, Any]
+
+  def load(self, config, arrays) -> Speech:
+    """The encoder of a configuration in JSON and {name: array}, strictly."""
+
+  def abstract(self, config) -> Speech:
+    """The encoder with shapes for weights, of a configuration."""
+
+  def recognises(self, source) -> bool:
+    """Whether an `importing.sources.Source` is of this kind."""
+
+  def imported(self, source, window, states) -> Speech:
+    """The encoder out of a Source, strictly.
+
+    Args:
+      source: Source.
+      window: (left, step, right) in frames.
+      states: numbers of the hidden states that make the features.
+    """
+
+  def foreign(self, speech) -> tuple[dict, dict]:
+    """(config.json, {name: array}) as the original library loads it."""
 
 
 def features(speech, samples_S):
@@ -135,7 +166,7 @@ def load_speech(directory):
   try:
     if (directory / "weights.safetensors").exists():
       arrays = load_file(directory / "weights.safetensors")
-    speech = KINDS[said["kind"]](said["config"], arrays)
+    speech = KINDS[said["kind"]].load(said["config"], arrays)
   except (OSError, SafetensorError, TypeError, ValueError, UserError) as error:
     raise UserError(
       f"the speech encoder in {directory} is damaged ({shown(error)}); "

@@ -20,10 +20,35 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.tokenizers import patches
+from eartalk_jax.tokenizers import kl, patches
 
-# Kind -> (configuration in JSON, {name: array}) -> Tokenizer.
-KINDS = {"patches": patches.load}
+# Kind -> Kind, a module.
+KINDS = {"patches": patches, "kl": kl}
+
+
+class Kind(Protocol):
+  """What the module of a kind has. Those that are trained here lack the rest.
+
+  Attributes:
+    PUBLISHED: {name of what was published: its configuration at 512 px}.
+  """
+
+  PUBLISHED: dict[str, Any]
+
+  def load(self, config, arrays) -> "Tokenizer":
+    """The tokenizer of a configuration in JSON and {name: array}, strictly."""
+
+  def abstract(self, config) -> "Tokenizer":
+    """The tokenizer with shapes for weights, of a configuration."""
+
+  def recognises(self, source) -> bool:
+    """Whether an `importing.sources.Source` is of this kind."""
+
+  def imported(self, source, size) -> "Tokenizer":
+    """The tokenizer out of a Source, for pictures of `size` pixels, strictly."""
+
+  def foreign(self, tokenizer) -> tuple[dict, dict]:
+    """(config.json, {name: array}) as the original library loads it."""
 
 
 class Tokenizer(Protocol):

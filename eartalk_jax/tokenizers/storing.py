@@ -59,7 +59,7 @@ def load_tokenizer(directory):
   kind, config, fingerprint = _read_description(directory)
   try:
     arrays = load_file(directory / "weights.safetensors")
-    tokenizer = KINDS[kind](config, arrays)
+    tokenizer = KINDS[kind].load(config, arrays)
   except (OSError, SafetensorError, ArithmeticError, UserError) as error:
     raise _damaged(directory, shown(error)) from error
   check(tokenizer)
