@@ -15,6 +15,7 @@ import pathlib
 import re
 from collections.abc import Mapping
 
+import ml_dtypes  # noqa: F401, numpy learns of bfloat16 by it
 import numpy as np
 from safetensors import SafetensorError, safe_open
 

@@ -1,4 +1,4 @@
-"""Convolutions over pictures and videos, in the form that each machine is fast in.
+"""Convolutions over pictures and videos, in each machine's fast form.
 
 XLA computes a convolution over time and space slowly on a CPU. There it is a
 sum of convolutions over space, one for each frame that a kernel reaches; other

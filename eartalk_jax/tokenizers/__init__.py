@@ -45,7 +45,7 @@ class Kind(Protocol):
     """Whether an `importing.sources.Source` is of this kind."""
 
   def imported(self, source, size) -> "Tokenizer":
-    """The tokenizer out of a Source, for pictures of `size` pixels, strictly."""
+    """That of a Source, for pictures of `size` pixels, strictly."""
 
   def foreign(self, tokenizer) -> tuple[dict, dict]:
     """(config.json, {name: array}) as the original library loads it."""
