@@ -13,7 +13,10 @@ from road import Road, beeps, patches
 
 from data_pipelines import shards
 from eartalk_jax import speech
+from eartalk_jax.checkpoints.resumption import read_run
 from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
+from eartalk_jax.jobs.talker import train
 from eartalk_jax.spans import FRAME_SAMPLES
 from eartalk_jax.speech import encoding, features
 from eartalk_jax.speech.listening import Listener
@@ -88,7 +91,8 @@ def test_pieces_make_the_features_of_the_whole(cuts):
 
 @pytest.fixture(scope="module")
 def road(known, tmp_path_factory):
-  road = Road(tmp_path_factory.mktemp("road"), patches(), Loudness())
+  root, mixed = tmp_path_factory.mktemp("road"), {"states": 2}
+  road = Road(root, patches(), Loudness(), audio=mixed)
   road.train(4, 8)
   return road
 
@@ -108,6 +112,18 @@ def test_the_whole_road(road):
   streams = Streams(road.generator())
   assert streams.look_ahead_seconds == pytest.approx(0.2 + 3 / 25)
   assert road.evaluate()["frames"] == 75
+  # The shape of the features was read off the tokens, and is the run's.
+  audio = read_run(road.root / "talker")["model"]["audio"]
+  assert (audio["steps"], audio["bins"], audio["states"]) == (2, 2, 2)
+
+
+def test_states_that_the_tokens_have_not_are_refused(road):
+  config = road.config(4)
+  config.model.audio.states = 3
+  with pytest.raises(
+    UserError, match="bins 2 .* 3 states; set model.audio.states"
+  ):
+    train(config, road.root / "odd")
 
 
 def test_tokens_hold_what_is_heard_live(road):
