@@ -20,10 +20,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.tokenizers import dcae, kl, patches
+from eartalk_jax.tokenizers import dcae, kl, pair, patches, taehv, taesd
 
 # Kind -> Kind, a module.
-KINDS = {"patches": patches, "kl": kl, "dcae": dcae}
+KINDS = {
+  "patches": patches,
+  "kl": kl,
+  "dcae": dcae,
+  "taesd": taesd,
+  "taehv": taehv,
+}
+KINDS["pair"] = pair.Pairs(KINDS)
 
 
 class Kind(Protocol):

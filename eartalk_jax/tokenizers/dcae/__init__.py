@@ -101,12 +101,7 @@ def imported(source, size):
   del free["size"]
   free |= {"scaling_factor": 1.0}
   said = settings(source, free, {"in_channels": [3]})
-  scale = said.pop("scaling_factor")
-  if not isinstance(scale, (int, float)) or not 0 < scale < np.inf:
-    raise UserError(
-      f"{source.where}/config.json: scaling_factor is {scale!r}, which is no "
-      "scale; download it again"
-    )
+  scale = pretrained.scale_of(source, said.pop("scaling_factor"))
   widths = said["encoder_block_out_channels"]
   for name in BY_RESOLUTION:
     # One name stands for all resolutions; so do the defaults, which are tuples.
@@ -127,21 +122,18 @@ def foreign(tokenizer):
   """(config.json, {name: array}) that diffusers loads as this tokenizer.
 
   Raises:
-    UserError: its channels have several means or deviations, of which
-      AutoencoderDC knows none.
+    UserError: its channels have several means or deviations, or one mean that
+      is not 0.
   """
-  std_C = tokenizer.std_C
-  if tokenizer.mean_C.any() or (std_C != std_C[0]).any():
-    raise UserError(
-      "an AutoencoderDC has one scale for all channels, and this tokenizer one "
-      "for each; it cannot be given back"
-    )
+  scale, shift = pretrained.scale_and_shift(tokenizer, _CLASS)
+  if shift:
+    raise UserError(f"{_CLASS} knows no mean; it cannot be given back")
   described = dataclasses.asdict(tokenizer.config)
   del described["size"]
   described |= {
     "_class_name": _CLASS,
     "in_channels": 3,
-    "scaling_factor": float(1 / std_C[0]),
+    "scaling_factor": scale,
   }
   tensors = to_foreign(tokenizer.arrays(), rules(tokenizer.config))
   for name in list(tensors):
