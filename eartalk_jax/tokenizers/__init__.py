@@ -20,10 +20,26 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.tokenizers import kl, patches, wan
+from eartalk_jax.tokenizers import (
+  dcae,
+  kl,
+  pair,
+  patches,
+  taehv,
+  taesd,
+  wan,
+)
 
 # Kind -> Kind, a module.
-KINDS = {"patches": patches, "kl": kl, "wan": wan}
+KINDS = {
+  "patches": patches,
+  "kl": kl,
+  "wan": wan,
+  "dcae": dcae,
+  "taesd": taesd,
+  "taehv": taehv,
+}
+KINDS["pair"] = pair.Pairs(KINDS)
 
 
 class Kind(Protocol):
