@@ -23,6 +23,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.tokenizers import (
   dcae,
   kl,
+  ltx,
   pair,
   patches,
   taehv,
@@ -35,6 +36,7 @@ KINDS = {
   "patches": patches,
   "kl": kl,
   "wan": wan,
+  "ltx": ltx,
   "dcae": dcae,
   "taesd": taesd,
   "taehv": taehv,
