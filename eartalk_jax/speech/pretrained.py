@@ -225,17 +225,25 @@ def described(config, window, states, said):
   """A kind's configuration of what a user chose and a config.json says.
 
   Args:
-    config: class, a Window.
+    config: class, a Window that has `last_state`.
     window: (left, step, right).
-    states: numbers.
+    states: numbers; the last one if None.
     said: its other fields.
 
   Raises:
     UserError: they do not fit.
   """
   left, step, right = window
-  chosen = {"left": left, "step": step, "right": right, "states": states}
-  return from_config(config, {**chosen, **said})
+  chosen = {
+    "left": left,
+    "step": step,
+    "right": right,
+    "states": states or (0,),
+  }
+  found = from_config(config, {**chosen, **said})
+  if states is None:
+    found = dataclasses.replace(found, states=(found.last_state,))
+  return found
 
 
 def processed(source, key, default, known):
