@@ -31,7 +31,18 @@ from eartalk_jax.tokenizers.wan.config import MEAN, PUBLISHED, STD, Config
 from eartalk_jax.tokenizers.wan.network import Network
 from eartalk_jax.tokenizers.wan.originals import is_original, renamed_original
 
-__all__ = ["PUBLISHED", "Config", "WanTokenizer"]
+__all__ = [
+  "PUBLISHED",
+  "Config",
+  "WanTokenizer",
+  "abstract",
+  "foreign",
+  "imported",
+  "init",
+  "load",
+  "recognises",
+  "rules",
+]
 
 _KIND = sys.modules[__name__]
 _CLASS = "AutoencoderKLWan"
