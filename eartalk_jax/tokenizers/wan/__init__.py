@@ -102,6 +102,7 @@ def init(config):
   return init
 
 
+@functools.lru_cache(maxsize=4)  # an import asks for it several times
 def abstract(config):
   """The tokenizer with shapes for weights."""
   return pretrained.abstract(
