@@ -246,7 +246,7 @@ def processed(source, key, default, known):
   """
   value = source.processor.get(key, default)
   # True is 1 to Python.
-  if not any(type(value) is type(x) and value == x for x in known):
+  if value not in known or isinstance(value, bool) != isinstance(default, bool):
     raise UserError(
       f"{source.where}/preprocessor_config.json: {key} is {shown(value)}, but "
       f"{' or '.join(map(shown, known))} alone is known here"
