@@ -44,6 +44,7 @@ def main(argv=None):
       args.source,
       kind=args.kind,
       size=args.size,
+      chunk=args.chunk,
       window=args.window,
       states=args.states,
       trust_pickle=args.trust_pickle,
@@ -88,6 +89,13 @@ def _parser():
     help="another tokenizer of the same latents, to decode with",
   )
   add(
+    "--chunk",
+    type=_chunk,
+    metavar="CONTEXT,DELAY",
+    help="latents before and after those shown that an LTX decoder sees, of "
+    "which the second are waited for (default 2,1)",
+  )
+  add(
     "--window",
     type=_window,
     metavar="LEFT,STEP,RIGHT",
@@ -122,6 +130,10 @@ def _told(imported):
 
 def _window(text):
   return _numbers(text, "--window", 3, 10_000)
+
+
+def _chunk(text):
+  return _numbers(text, "--chunk", 2, 1000)
 
 
 def _states(text):

@@ -58,7 +58,14 @@ def importable():
 
 
 def read_encoder(
-  path, *, kind=None, size=None, window=None, states=None, trust_pickle=False
+  path,
+  *,
+  kind=None,
+  size=None,
+  chunk=None,
+  window=None,
+  states=None,
+  trust_pickle=False,
 ):
   """Reads an encoder of another library, strictly.
 
@@ -66,6 +73,7 @@ def read_encoder(
     path: its folder or file.
     kind: of the encoder; what config and tensors say unless given.
     size: side of the pictures, of a tokenizer; 512 unless given.
+    chunk: (context, delay) in latents, of a decoder that looks ahead.
     window: (left, step, right) in frames, of a speech encoder.
     states: the hidden states that make its features.
     trust_pickle: whether a pickle may be read.
@@ -82,9 +90,11 @@ def read_encoder(
   if kind in tokenizers.KINDS:
     _refuse(kind, window=window, states=states)
     encoder = tokenizers.KINDS[kind].imported(source, size or 512)
+    if chunk is not None:
+      encoder = _with_chunk(encoder, chunk)
     tokenizers.check(encoder)
   else:
-    _refuse(kind, size=size)
+    _refuse(kind, size=size, chunk=chunk)
     encoder = speech.KINDS[kind].imported(source, window or WINDOW, states)
     speech.check(encoder)
   return Imported(kind, encoder, source.licence, source.dtypes)
@@ -139,6 +149,20 @@ def write_encoder(imported, sources, out, draw):
     files.write_json(folder / "source.json", said)
     with working("trying it"):
       return draw(imported.encoder, folder)
+
+
+def _with_chunk(tokenizer, chunk):
+  """The same with another way of streaming its decoder."""
+  if not hasattr(tokenizer.config, "context"):
+    _refuse(tokenizer.kind, chunk=chunk)
+  context, delay = chunk
+  try:
+    config = dataclasses.replace(
+      tokenizer.config, context=context, delay=delay
+    )
+  except ValueError as error:
+    raise UserError(f"--chunk {context},{delay}: {error}") from None
+  return dataclasses.replace(tokenizer, config=config)
 
 
 def _kind_of(source, wanted):
