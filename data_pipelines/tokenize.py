@@ -30,7 +30,6 @@ from eartalk_jax.spans import first_made, frames_of, latents_of
 from eartalk_jax.speech import describe as describe_speech
 from eartalk_jax.speech import features as speech_features
 from eartalk_jax.speech import save_speech
-from eartalk_jax.speech.encoding import stored_type
 from eartalk_jax.tokenizers.coding import encode, encode_portraits
 
 # Frames between two that are encoded alone, where latents are no portraits.
@@ -176,7 +175,7 @@ def _features(frames, tokenizer, speech):
       shape=(None,), dtype=np.int32, encoding="bytes"
     )
   features["features"] = tfds.features.Tensor(
-    shape=(None, *speech.shape), dtype=stored_type(speech), encoding="bytes"
+    shape=(None, *speech.shape), dtype=_stored_type(speech), encoding="bytes"
   )
   return features
 
@@ -188,8 +187,7 @@ def _records(source, clips, encoders, mirror, advance):
   for index in clips:
     clip = dict(source[index])
     audio_S = clip.pop("audio")
-    heard_TAF = speech_features(speech, audio_S).astype(stored_type(speech))
-    waiting.append(clip | {"features": heard_TAF})
+    waiting.append(clip | {"features": _heard(speech, audio_S)})
     if mirror:
       waiting.append(_mirrored(waiting[-1]))
     last = index == clips[-1]
@@ -197,6 +195,19 @@ def _records(source, clips, encoders, mirror, advance):
       yield from _encoded(waiting, tokenizer)
       advance(len(waiting) // (1 + mirror))
       waiting = []
+
+
+def _stored_type(speech):
+  """What a network makes is stored as latents are: in half the size."""
+  return np.float16 if speech.params else np.float32
+
+
+def _heard(speech, audio_S):
+  """The features of a clip as they are stored, [T A F]."""
+  stored = _stored_type(speech)
+  # A few numbers of a large network lie beyond what float16 has.
+  most = np.finfo(stored).max
+  return speech_features(speech, audio_S).clip(-most, most).astype(stored)
 
 
 def _mirrored(clip):

@@ -204,7 +204,9 @@ def test_pickles_are_read_by_wish_and_run_nothing(kl, tmp_path, capfd):
   with pytest.raises(UserError, match="can run code"):
     read_encoder(pickle, size=16)
   one = read_encoder(pickle, size=16, trust_pickle=True)
-  assert one.encoder.fingerprint == read_encoder(kl, size=16).encoder.fingerprint
+  assert (
+    one.encoder.fingerprint == read_encoder(kl, size=16).encoder.fingerprint
+  )
   torch.save({"state_dict": tensors, "more": Evil()}, pickle)
   with pytest.raises(UserError, match="no pickle of plain weights"):
     read_encoder(pickle, size=16, trust_pickle=True)

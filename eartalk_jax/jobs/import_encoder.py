@@ -157,9 +157,7 @@ def _with_chunk(tokenizer, chunk):
     _refuse(tokenizer.kind, chunk=chunk)
   context, delay = chunk
   try:
-    config = dataclasses.replace(
-      tokenizer.config, context=context, delay=delay
-    )
+    config = dataclasses.replace(tokenizer.config, context=context, delay=delay)
   except ValueError as error:
     raise UserError(f"--chunk {context},{delay}: {error}") from None
   return dataclasses.replace(tokenizer, config=config)

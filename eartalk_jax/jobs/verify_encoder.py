@@ -135,9 +135,7 @@ def _whole_decode(tokenizer, latents_BthwC):
   if tokenizer.kind in VIDEO:
     raw_BthwC = tokenizer.raw(latents_BthwC)
     frames_BTYX3 = (_network(tokenizer, "decode", raw_BthwC) + 1) / 2
-    return (
-      frames_BTYX3.clip(0, 1) if tokenizer.kind == "wan" else frames_BTYX3
-    )
+    return frames_BTYX3.clip(0, 1) if tokenizer.kind == "wan" else frames_BTYX3
   return np.stack(
     [
       (_network(tokenizer, "decode", tokenizer.raw(latents_BhwC)) + 1) / 2

@@ -59,7 +59,6 @@ class Speech(Protocol):
 
   What has a `step` is a network: `encoding` compiles its `apply` and keeps that
   by the object, which must be hashable by identity (a dataclass with eq=False).
-  Its features are float32 from `apply`, and float16 once they are stored.
   """
 
   kind: str

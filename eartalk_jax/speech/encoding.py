@@ -1,4 +1,4 @@
-"""Windows of samples through an encoder: where it is compiled, and stored.
+"""Windows of samples through an encoder: where it is compiled.
 
 A network gives a pure `apply`, which is compiled here, once for each encoder
 and number of rows. Clips, files and streams all come here, so that what is
@@ -9,10 +9,6 @@ trained on and what is heard live are the same numbers:
   elsewhere  a fixed number of rows in a call; those that are missing are
              silence, so one program serves. Other numbers of rows round
              otherwise, in the last bits
-
-What has weights is stored in float16, half the size: 2 x 768 numbers are 3 kB a
-frame or 77 kB a second, 2 x 12288 (12 states of 1024) 49 kB a frame or 1.2 MB a
-second. So all features of such an encoder are rounded to it, live ones too.
 
 Dimension key: B rows, S samples, t frames, A vectors in a frame, F numbers in a
 vector.
@@ -29,7 +25,7 @@ TOGETHER = 8
 
 
 def encode(speech, windows, rows=TOGETHER):
-  """The features of windows, as they are stored.
+  """The features of windows.
 
   Args:
     speech: Speech.
@@ -41,14 +37,14 @@ def encode(speech, windows, rows=TOGETHER):
   """
   if speech.step is None:
     found = [speech.apply(speech.params, part_S[None]) for part_S in windows]
-    return [rounded(speech, found_1tAF[0]) for found_1tAF in found]
+    return [np.asarray(found_1tAF[0], np.float32) for found_1tAF in found]
   rows, run = (1 if one_by_one() else rows), compiled(speech)
   found = []
   for first in range(0, len(windows), rows):
     part_BS = np.stack(windows[first : first + rows])
     missing = rows - len(part_BS)
     found_BtAF = run(np.pad(part_BS, ((0, missing), (0, 0))))
-    found += list(rounded(speech, found_BtAF)[: len(part_BS)])
+    found += list(np.asarray(found_BtAF, np.float32)[: len(part_BS)])
   return found
 
 
@@ -72,17 +68,3 @@ def compiled(speech):
       return speech.apply(params, windows_BS)
 
   return functools.partial(run, params)
-
-
-def stored_type(speech):
-  """The type in which features of a Speech are stored."""
-  return np.float16 if speech.params else np.float32
-
-
-def rounded(speech, features):
-  """Features as float32 with the numbers that are stored."""
-  kept, features = stored_type(speech), np.asarray(features, np.float32)
-  if kept == np.float32:
-    return features
-  most = np.finfo(kept).max  # a few numbers of a large network lie beyond
-  return np.clip(features, -most, most).astype(kept).astype(np.float32)
