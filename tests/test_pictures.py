@@ -22,7 +22,7 @@ def batches(dataset, seed=0, rows=None, **settings):
 
 def take(source, count, start=0):
   steps = itertools.islice(source.iterate(start), count)
-  return np.stack([batch["pictures_BYX3"] for batch in steps])
+  return np.stack([batch["clips_BNYX3"][:, 0] for batch in steps])
 
 
 def test_they_are_frames_of_the_clips(dataset):

@@ -17,9 +17,8 @@ from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
 from eartalk_jax.tokenizers.coding import decode, encode
-from eartalk_jax.tokenizers.patches import PatchTokenizer
+from eartalk_jax.tokenizers.patches import PatchTokenizer, init_params
 from eartalk_jax.tokenizers.storing import load_tokenizer, save_tokenizer
-from eartalk_jax.training.tokenizer_training import init_params
 
 
 @pytest.fixture(scope="module")
