@@ -248,6 +248,7 @@ def test_one_that_is_half_replaced_is_none(tmp_path, tokenizer, monkeypatch):
 @pytest.mark.parametrize("size", [256, 512])
 def test_the_real_size_has_the_right_shapes(size):
   settings = real_config.get_config().model.to_dict() | {"size": size}
+  assert settings.pop("kind") == "patches"
   config = from_config(TokenizerConfig, settings)
   model = Autoencoder(config)
   pictures_BYX3 = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)

@@ -1,7 +1,7 @@
 """What trains a tokenizer: its network, before there are latent statistics.
 
-A kind that is trained here is a class in its module, a line in KINDS and one
-in `training.sharding.TOKENIZER_RULES`.
+A kind that is trained here has a class for it, a line in KINDS and one in
+`training.sharding.TOKENIZER_RULES`.
 
 Dimension key: B clips, T frames, t latents, Y X picture, h w latent grid, C
 channels.
@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from eartalk_jax.tokenizers import Tokenizer, patches
+from eartalk_jax.tokenizers.wan import training as wan
 
-KINDS = {"patches": patches.Trainable}
+KINDS = {"patches": patches.Trainable, "wan": wan.Trainable}
 
 
 class Trainable(Protocol):
