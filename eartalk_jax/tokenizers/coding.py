@@ -5,6 +5,7 @@ X picture, h w latent grid, C channels.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +14,14 @@ import numpy as np
 from eartalk_jax.spans import frames_of, latents_of, latents_over
 from eartalk_jax.tokenizers import remembers_nothing, to_uint8
 
-# Pictures in one compiled call: 64 are slower than 32 on a CPU, per picture.
-_ROWS = 32
+# Pictures in one compiled call: 64 are slower than 32 on a CPU, per picture; and
+# pixels, since a wide network keeps hundreds of numbers for each of them.
+_ROWS, _PIXELS = 32, 2**19
 
 
 def encode_portraits(tokenizer, pictures_BYX3):
   """Pictures, uint8, each alone -> latents [B h w C], float32."""
-  return _in_rows(
-    functools.partial(_encode_rows, tokenizer, tokenizer.params), pictures_BYX3
-  )
+  return _in_rows(tokenizer, _encode_rows, pictures_BYX3)
 
 
 def encode(tokenizer, frames_BTYX3):
@@ -55,8 +55,7 @@ def decode(tokenizer, portrait_BYX3, latents_BthwC):
   params = tokenizer.params
   if remembers_nothing(tokenizer):
     rows_BhwC = latents_BthwC.reshape(-1, *latents_BthwC.shape[2:])
-    rows = functools.partial(_decode_rows, tokenizer, params)
-    frames_BYX3 = _in_rows(rows, rows_BhwC)
+    frames_BYX3 = _in_rows(tokenizer, _decode_rows, rows_BhwC)
     lead = latents_BthwC.shape[:2]
     return frames_BYX3.reshape(*lead, *frames_BYX3.shape[1:])
   first_BhwC, *later = np.moveaxis(latents_BthwC, 1, 0)
@@ -106,7 +105,7 @@ def _init_encode(tokenizer, params, portrait_BYX3):
   return tokenizer.init_encode(params, _to_unit(portrait_BYX3))
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _encode_step(tokenizer, params, state, frames_BsYX3):
   return tokenizer.encode_step(params, state, _to_unit(frames_BsYX3))
 
@@ -116,7 +115,7 @@ def _init_decode(tokenizer, params, portrait_BYX3, latent_BhwC):
   return tokenizer.init_decode(params, _to_unit(portrait_BYX3), latent_BhwC)
 
 
-@functools.partial(jax.jit, static_argnums=0)
+@functools.partial(jax.jit, static_argnums=0, donate_argnums=2)
 def _decode_step(tokenizer, params, state, latent_BhwC):
   latent_BhwC = latent_BhwC.astype(jnp.float32)
   state, frames_BsYX3 = tokenizer.decode_step(params, state, latent_BhwC)
@@ -127,19 +126,22 @@ def _to_unit(pictures):
   return pictures.astype(jnp.float32) / 255
 
 
-def _in_rows(function, rows_B):
-  """Applies a compiled function to rows, a few fixed sizes at a time.
+def _in_rows(tokenizer, function, rows_B):
+  """Applies a compiled function of params and rows, a few sizes at a time.
 
   Sizes are powers of two, so that streaming with odd chunks compiles little.
   """
   rows_B = np.asarray(rows_B)
-  size = min(_ROWS, 1 << max(len(rows_B) - 1, 0).bit_length())
+  pixels = math.prod(tokenizer.picture_shape)
+  most = min(_ROWS, 1 << max(_PIXELS // pixels, 1).bit_length() - 1)
+  size = min(most, 1 << max(len(rows_B) - 1, 0).bit_length())
   done = []
   for start in range(0, len(rows_B), size):
     part_B = rows_B[start : start + size]
     missing = size - len(part_B)
     padding = [(0, missing)] + [(0, 0)] * (part_B.ndim - 1)
-    done.append(np.asarray(function(np.pad(part_B, padding)))[: len(part_B)])
+    made_B = function(tokenizer, tokenizer.params, np.pad(part_B, padding))
+    done.append(np.asarray(made_B)[: len(part_B)])
   if not done:
     raise ValueError("there are no frames")
   return np.concatenate(done)
