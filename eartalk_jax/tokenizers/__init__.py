@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.tokenizers import kl, patches
+from eartalk_jax.tokenizers import kl, ltx, patches
 
 # Kind -> Kind, a module.
-KINDS = {"patches": patches, "kl": kl}
+KINDS = {"patches": patches, "kl": kl, "ltx": ltx}
 
 
 class Kind(Protocol):
