@@ -15,6 +15,7 @@ from foreign import (
   to_torch,
 )
 
+from eartalk_jax.config import to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.importing.filling import shapes_of
 from eartalk_jax.importing.sources import Source
@@ -25,6 +26,17 @@ from eartalk_jax.tokenizers.ltx.network import Network
 
 diffusers = pytest.importorskip("diffusers")
 SIZE, T = 64, True
+# What 0.9.0 has, by diffusers' own defaults.
+_PLAIN = {
+  "down_block_types": ("LTXVideoDownBlock3D",) * 4,
+  "spatio_temporal_scaling": (T, T, T, False),
+  "decoder_spatio_temporal_scaling": (T, T, T, False),
+  "downsample_type": ("conv",) * 4,
+  "decoder_inject_noise": (False,) * 5,
+  "upsample_residual": (False,) * 4,
+  "upsample_factor": (1,) * 4,
+  "timestep_conditioning": False,
+}
 _ALIKE = {"latent_channels": 8, "layers_per_block": (1,) * 5}
 _OF_091 = {
   "decoder_block_out_channels": (16, 32, 64),
@@ -69,15 +81,25 @@ def _model(version):
   return perturbed(model)
 
 
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+  """Version -> (their model, the Source of its folder, our tokenizer)."""
+
+  @functools.cache
+  def made(version):
+    theirs = _model(version)
+    source = saved(theirs, tmp_path_factory.mktemp(version))
+    assert ltx.recognises(source)
+    ours = ltx.imported(source, SIZE)
+    check(ours)
+    return theirs, source, ours
+
+  return made
+
+
 @pytest.fixture(scope="module", params=SETTINGS)
-def pair(request, tmp_path_factory):
-  """(their model, the Source of its folder, our tokenizer)."""
-  theirs = _model(request.param)
-  source = saved(theirs, tmp_path_factory.mktemp(request.param))
-  assert ltx.recognises(source)
-  ours = ltx.imported(source, SIZE)
-  check(ours)
-  return theirs, source, ours
+def pair(request, make):
+  return make(request.param)
 
 
 def _decoded(model, latents_BthwC):
@@ -100,12 +122,16 @@ def _network(config, method, params, x):
   return Network(config).apply({"params": params}, x, method=method)
 
 
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _step(tokenizer, name, *args):
+  return getattr(tokenizer, name)(tokenizer.params, *args)
+
+
 def _streamed(tokenizer, latents_BthwC):
   """Frames of each step, the void ones too."""
-  step, params = jax.jit(tokenizer.decode_step), tokenizer.params
-  state, parts = tokenizer.init_decode(params, None, latents_BthwC[:, 0]), []
+  state, parts = tokenizer.init_decode(None, None, latents_BthwC[:, 0]), []
   for latent_BhwC in np.moveaxis(latents_BthwC[:, 1:], 1, 0):
-    state, frames_BsYX3 = step(params, state, latent_BhwC)
+    state, frames_BsYX3 = _step(tokenizer, "decode_step", state, latent_BhwC)
     parts.append(frames_BsYX3)
   return np.concatenate(parts, axis=1)
 
@@ -123,11 +149,11 @@ def test_it_encodes_as_diffusers_whole_and_streamed(pair):
   log_variance = np.broadcast_to(log_variance, mean.shape)
   wanted_BthwC = from_torch(wanted.logvar)
   np.testing.assert_allclose(log_variance, wanted_BthwC, atol=TOLERANCE)
-  state, latent_BhwC = ours.init_encode(ours.params, frames_BTYX3[:, 0])
-  step, latents = jax.jit(ours.encode_step), [latent_BhwC]
+  state, latent_BhwC = _step(ours, "init_encode", frames_BTYX3[:, 0])
+  latents = [latent_BhwC]
   for start in (1, 9):
     part_BsYX3 = frames_BTYX3[:, start : start + 8]
-    state, latent_BhwC = step(ours.params, state, part_BsYX3)
+    state, latent_BhwC = _step(ours, "encode_step", state, part_BsYX3)
     latents.append(latent_BhwC)
   mean_C, std_C = np.linspace(-1, 1, 8), np.linspace(0.5, 2, 8)
   scaled_BthwC = (from_torch(wanted.mean) - mean_C) / std_C
@@ -160,8 +186,10 @@ def test_it_decodes_as_diffusers_whole_and_by_windows(pair):
   assert (other_BTYX3[:, 16:24] != made_BTYX3[:, 16:24]).any()
 
 
-def test_it_goes_back_to_diffusers(pair):
+def test_it_goes_back_to_diffusers_and_into_a_file(pair):
   theirs, _, ours = pair
+  again = ltx.load(to_dict(ours.config), ours.arrays())
+  assert again.fingerprint == ours.fingerprint
   config, arrays = ltx.foreign(ours)
   again = diffusers.AutoencoderKLLTXVideo.from_config(config)
   state = theirs.state_dict()
@@ -224,3 +252,73 @@ def _single(config):
   again = convert(dict(single))
   assert {name: tensor.shape for name, tensor in again.items()} == theirs
   return theirs, single
+
+
+def test_a_single_file_of_the_authors_is_imported(pair, tmp_path):
+  _, source, ours = pair
+  arrays = {
+    f"vae.{originals.original(name, ours.config)}": source.tensor(name)
+    for name in source.names
+  }
+  arrays["model.diffusion_model.proj_in.weight"] = np.zeros(1)
+  single = file_of(tmp_path / "ltx.safetensors", arrays)
+  assert ltx.recognises(single)
+  single = dataclasses.replace(single, config=source.config)
+  assert ltx.imported(single, SIZE).fingerprint == ours.fingerprint
+  # Both forms of the statistics in one file: which were applied?
+  twice = "vae.latents_mean"
+  arrays[twice] = np.zeros(8)
+  single = file_of(tmp_path / "twice.safetensors", arrays)
+  single = dataclasses.replace(single, config=source.config)
+  with pytest.raises(UserError, match="a tensor twice"):
+    ltx.imported(single, SIZE)
+
+
+@pytest.mark.parametrize("other", SETTINGS)
+def test_tensors_of_another_version_are_named(make, other):
+  _, source, _ = make("0.9.1")
+  config = _ALIKE | _PLAIN | SETTINGS[other]
+  strange = dataclasses.replace(source, config=config)
+  if other == "0.9.1":
+    ltx.imported(strange, SIZE)
+    return
+  with pytest.raises(UserError, match=f"of LTX-Video {other}.*are of 0.9.1"):
+    ltx.imported(strange, SIZE)
+
+
+def test_what_does_not_fit_is_named(make):
+  _, source, _ = make("0.9.0")
+  with pytest.raises(UserError, match="not a multiple of 32"):
+    ltx.imported(source, 48)
+  for key, value, told in (
+    ("depth", 2, "unknown key 'depth'"),
+    ("decoder_causal", True, "decoder_causal is True"),
+    ("scaling_factor", 0, "scaling_factor is 0"),
+    ("layers_per_block", [1] * 4, "layers_per_block has 4 entries"),
+    ("latents_mean", [0.0] * 8, "normalised twice"),
+  ):
+    strange = dataclasses.replace(source, config=source.config | {key: value})
+    with pytest.raises(UserError, match=told):
+      ltx.imported(strange, SIZE)
+
+
+def test_latents_whose_scale_is_unknown_are_refused(make):
+  _, source, _ = make("0.9.0")
+  names = [name for name in source.names if name != "latents_std"]
+  short = source.renamed({name: name for name in names})
+  with pytest.raises(UserError, match="lacks latents_std"):
+    ltx.imported(short, SIZE)
+  blank = {"latents_mean": np.zeros(128), "latents_std": np.ones(128)}
+  blank = {name: source.read[name] for name in source.names} | blank
+  blank = dataclasses.replace(source, read=blank)
+  with pytest.raises(UserError, match="are 0 and 1"):
+    ltx.imported(blank, SIZE)
+
+
+def test_an_early_config_means_its_lists_for_the_decoder_too(make):
+  _, source, ours = make("0.9.0")
+  said = "block_out_channels", "layers_per_block", "spatio_temporal_scaling"
+  said = {*said, "latent_channels", "scaling_factor"}
+  config = {key: value for key, value in source.config.items() if key in said}
+  early = dataclasses.replace(source, config=config)
+  assert ltx.imported(early, SIZE).fingerprint == ours.fingerprint
