@@ -42,5 +42,5 @@ def from_torch(x):
 
 def file_of(path, arrays):
   """A Source of a single file with those arrays."""
-  save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path)
+  save_file({k: np.array(v, order="C") for k, v in arrays.items()}, path)
   return open_source(path)

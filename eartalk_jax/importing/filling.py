@@ -115,14 +115,14 @@ def fill(source, rules, shapes, unused=()):
         f"{source.where}: the tensor {rule.name} holds NaN or infinity; "
         "download it again"
       )
-    filled[path] = np.ascontiguousarray(array, np.float32)
+    filled[path] = np.asarray(array, np.float32, order="C")
   return filled
 
 
 def foreign(arrays, rules):
   """The inverse of `fill`: {tensor: array}."""
   return {
-    rule.name: np.ascontiguousarray(rule.theirs(np.asarray(arrays[path])))
+    rule.name: np.asarray(rule.theirs(np.asarray(arrays[path])), order="C")
     for path, rule in rules.items()
   }
 

@@ -20,11 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.tokenizers import kl, patches, wan
+from eartalk_jax.tokenizers import kl, ltx, patches, wan
 
 # Kind -> Kind, a module.
-KINDS = {"patches": patches, "kl": kl, "wan": wan}
-
+KINDS = {"patches": patches, "kl": kl, "ltx": ltx, "wan": wan}
 
 class Kind(Protocol):
   """What the module of a kind has. Those that are trained here lack the rest.
