@@ -11,13 +11,11 @@ import dataclasses
 import functools
 import sys
 
-import jax.numpy as jnp
-
 from eartalk_jax.importing.filling import by_name, same
 from eartalk_jax.importing.filling import foreign as to_foreign
 from eartalk_jax.importing.settings import settings
 from eartalk_jax.speech import pretrained
-from eartalk_jax.speech.pretrained import HOP, SILENCE, WINDOW, Pretrained
+from eartalk_jax.speech.pretrained import SILENCE, WINDOW, Pretrained
 from eartalk_jax.speech.whisper import spectrogram
 from eartalk_jax.speech.whisper.network import Config, Network
 from eartalk_jax.speech.whisper.spectrogram import log_mel
@@ -51,9 +49,7 @@ class Whisper(Pretrained):
   def hidden(self, tree, samples_BS):
     """See `Pretrained`."""
     c = self.config
-    missing = c.max_source_positions * HOP - samples_BS.shape[1]
-    samples_BS = jnp.pad(samples_BS, ((0, 0), (0, missing)))
-    mel_BMF = log_mel(samples_BS, c.num_mel_bins)
+    mel_BMF = log_mel(samples_BS, c.num_mel_bins, 2 * c.max_source_positions)
     return Network(c).apply({"params": tree}, mel_BMF)
 
 
