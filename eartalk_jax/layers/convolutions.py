@@ -40,6 +40,20 @@ def conv2d(x_BYXI, kernel_yxIO, stride=1, pad=((0, 0), (0, 0)), groups=1):
   )
 
 
+def conv1d(x_BTI, kernel_tIO, stride=1, pad=(0, 0), groups=1):
+  """[B T I] -> [B T' O]: `conv2d` of a single row.
+
+  Args:
+    x_BTI: sequences.
+    kernel_tIO: I is that of one group.
+    stride: of places.
+    pad: zeros (before, after).
+    groups: in which channels stay apart.
+  """
+  pad = ((0, 0), pad)
+  return conv2d(x_BTI[:, None], kernel_tIO[None], stride, pad, groups)[:, 0]
+
+
 def conv3d(x_BTYXI, kernel_tyxIO, strides=(1, 1), pad=((0, 0), (0, 0))):
   """[B T Y X I] -> [B T' Y' X' O], T' = (T - t) // stride + 1.
 
@@ -81,6 +95,28 @@ def _sum_of_2d(x_BTYXI, kernel_tyxIO, strides, pad):
     part = conv2d(part, kernel_tyxIO[index], stride, pad)
     out = part if out is None else out + part
   return out.reshape(batch, made, *out.shape[1:])
+
+
+class Conv1d(nn.Module):
+  """`conv1d` with its weights: [B T I] -> [B T' O].
+
+  Attributes:
+    features: O.
+    size: places of the kernel.
+    stride, pad: see `conv1d`.
+    use_bias: whether outputs have one.
+  """
+
+  features: int
+  size: int
+  stride: int = 1
+  pad: tuple[int, int] = (0, 0)
+  use_bias: bool = True
+
+  @nn.compact
+  def __call__(self, x_BTI):
+    kernel_tIO = _kernel(self, (self.size, x_BTI.shape[-1], self.features))
+    return _with_bias(self, conv1d(x_BTI, kernel_tIO, self.stride, self.pad))
 
 
 class Conv2d(nn.Module):

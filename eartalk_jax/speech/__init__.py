@@ -25,12 +25,18 @@ from eartalk_jax.config import nearest, to_dict
 from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
 from eartalk_jax.spans import FRAME_SAMPLES
-from eartalk_jax.speech import mel
+from eartalk_jax.speech import mel, wav2vec, whisper
 from eartalk_jax.speech.listening import Listener
 
 _REMEDY = "copy or import it again"
-# Kind -> SpeechKind, a module.
-KINDS = {"mel": mel}
+# Kind -> SpeechKind.
+KINDS = {
+  "mel": mel,
+  "wav2vec2": wav2vec.WAV2VEC2,
+  "hubert": wav2vec.HUBERT,
+  "wavlm": wav2vec.WAVLM,
+  "whisper": whisper,
+}
 
 
 class Speech(Protocol):
