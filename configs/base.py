@@ -33,10 +33,11 @@ def get_config():
     "audio": {
       "past": 4,
       "ahead": 2,
-      "steps": 4,
-      "bins": 80,
+      "steps": 0,
+      "bins": 0,
       "tokens": 2,
       "drop": 0.1,
+      "states": 1,
     },
     "controls": [
       {"name": "pose", "kind": "continuous", "size": 3, "drop": 0.05},

@@ -19,7 +19,7 @@ def get_config():
   model.patch = 2
   model.width, model.depth, model.heads = 128, 1, 2
   model.window = 2
-  model.audio.bins = 40
+  model.audio.steps, model.audio.bins = 4, 40
   model.audio.tokens = 1
   model.head.width, model.head.depth, model.head.heads = 128, 1, 2
   model.head.rank, model.head.draws = 24, 1

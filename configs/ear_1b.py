@@ -22,6 +22,7 @@ def get_config():
   c = base.get_config()
   c.tokenizer = "runs/ear_1b/tokenizer"
   model, run = c.model, c.run
+  model.audio.steps, model.audio.bins = 4, 80  # mel:80
   model.width, model.depth, model.heads = 2048, 14, 16
   model.head.width, model.head.depth, model.head.heads = 2048, 4, 16
   model.remat = False

@@ -17,6 +17,7 @@ def get_config():
   c = base.get_config()
   c.tokenizer = "runs/ear_70m/tokenizer"
   model, run = c.model, c.run
+  model.audio.steps, model.audio.bins = 4, 80  # mel:80
   model.width, model.depth, model.heads = 512, 12, 8
   model.head.width, model.head.depth, model.head.heads = 512, 4, 8
   run.batch_size, run.accumulate = 64, 8

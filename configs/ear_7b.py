@@ -16,6 +16,7 @@ def get_config():
   c = base.get_config()
   c.tokenizer = "runs/ear_7b/tokenizer"
   model, run = c.model, c.run
+  model.audio.steps, model.audio.bins = 4, 80  # mel:80
   model.width, model.depth, model.heads = 4096, 28, 32
   model.head.width, model.head.depth, model.head.heads = 4096, 4, 32
   model.head.draws = 2

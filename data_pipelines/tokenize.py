@@ -30,6 +30,7 @@ from eartalk_jax.spans import first_made, frames_of, latents_of
 from eartalk_jax.speech import describe as describe_speech
 from eartalk_jax.speech import features as speech_features
 from eartalk_jax.speech import save_speech
+from eartalk_jax.speech.encoding import stored_type
 from eartalk_jax.tokenizers.coding import encode, encode_portraits
 
 # Frames between two that are encoded alone, where latents are no portraits.
@@ -175,7 +176,7 @@ def _features(frames, tokenizer, speech):
       shape=(None,), dtype=np.int32, encoding="bytes"
     )
   features["features"] = tfds.features.Tensor(
-    shape=(None, *speech.shape), dtype=np.float32, encoding="bytes"
+    shape=(None, *speech.shape), dtype=stored_type(speech), encoding="bytes"
   )
   return features
 
@@ -187,7 +188,8 @@ def _records(source, clips, encoders, mirror, advance):
   for index in clips:
     clip = dict(source[index])
     audio_S = clip.pop("audio")
-    waiting.append(clip | {"features": speech_features(speech, audio_S)})
+    heard_TAF = speech_features(speech, audio_S).astype(stored_type(speech))
+    waiting.append(clip | {"features": heard_TAF})
     if mirror:
       waiting.append(_mirrored(waiting[-1]))
     last = index == clips[-1]

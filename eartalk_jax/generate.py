@@ -91,7 +91,7 @@ class Generator:
 
   @functools.cached_property
   def fingerprint(self):
-    """Of everything that the frames depend on: weights, config, tokenizer."""
+    """Of everything that the frames depend on: weights, config, encoders."""
     digest = hashlib.sha256()
     for leaf in jax.tree.leaves(self.weights):
       digest.update(np.ascontiguousarray(leaf))
@@ -99,6 +99,7 @@ class Generator:
       {
         "config": to_dict(self.config),
         "tokenizer": self.tokenizer.fingerprint,
+        "speech": self.speech.fingerprint,
         "weights": digest.hexdigest(),
       }
     )

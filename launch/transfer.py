@@ -30,6 +30,7 @@ from eartalk_jax.documents import read_json
 from eartalk_jax.errors import UserError
 from eartalk_jax.files import sha256_of_json, write_json
 from eartalk_jax.jobs.talker import open_split
+from eartalk_jax.optimization.width_transfer import in_proportion
 from eartalk_jax.scaling import transfer, transfer_plot
 from eartalk_jax.scaling.coordinates import KINDS
 from eartalk_jax.training.compilation import use_compile_cache
@@ -96,14 +97,16 @@ def measure(config, held_out, sizes, rates, folder):
   Raises:
     UserError: datasets do not fit the config or are one, or a file is damaged.
   """
+  _check_rates(rates, config.run.optimizer)
+  for width in sizes:
+    in_proportion(config.model, width)  # or it is refused
+  config, _, *datasets = open_split(config, held_out, "--held_out")
   run, model = config.run, config.model
   recipe = recipes.of(config.recipe.kind)
-  _check_rates(rates, run.optimizer)
   talkers = [
     transfer.parametrised(recipe, model, run.optimizer, width, sizes[0])
     for width in sizes
   ]
-  _, *datasets = open_split(config, held_out, "--held_out")
   batches, judged = (_batches(config, dataset) for dataset in datasets)
   data = {"data": batches.fingerprint, "held_out": judged.fingerprint}
   settings = to_dict({"model": to_dict(model), "run": to_dict(run)})

@@ -101,7 +101,6 @@ class Road:
     model.stride, model.patch = self.tokenizer.stride, 2
     model.width, model.depth, model.heads, model.window = 32, 1, 2, 2
     model.audio.past, model.audio.ahead = 0, 0
-    model.audio.steps, model.audio.bins = self.speech.shape
     model.audio.tokens, model.controls = 1, []
     head = model.head
     head.width, head.depth, head.heads, head.rank = 32, 1, 2, 8

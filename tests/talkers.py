@@ -72,6 +72,14 @@ NOISE = dataclasses.replace(MASKED, process="noise")
 HEADS = {"flow": TINY.head, "masked": MASKED, "masked, noise": NOISE}
 
 
+def shipped(module):
+  """The config of a module; where it leaves the speech to tokens, mel:80."""
+  config = module.get_config()
+  if not config.model.audio.bins:
+    config.model.audio.steps, config.model.audio.bins = 4, 80
+  return config
+
+
 def talker(**changes):
   """(model, params): every parameter random, so that none is inert.
 

@@ -1,5 +1,7 @@
 """Parameters and FLOPs in closed form, against XLA and against the model."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -9,6 +11,7 @@ from jax.experimental import pallas as pl
 from benchmarks.train_step import random_batch
 from configs import base, paper
 from eartalk_jax.config import from_config
+from eartalk_jax.errors import UserError
 from eartalk_jax.hlo import module as hlo
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker, init_params
@@ -23,7 +26,7 @@ _SIZES = (
 
 
 def _talker(module, changes):
-  c = module.get_config()
+  c = talkers.shipped(module)
   c.model.update(
     {"width": 128, "depth": 3, "heads": 2, "window": 4, "dtype": "float32"}
     | {"latent_shape": (16, 16, 16), "remat": False}
@@ -62,6 +65,23 @@ def test_parameters_and_flops_are_those_of_the_compiled_program(
   assert traced.flops(step, params, batch, key) == pytest.approx(
     exact, rel=0.02
   )
+
+
+def test_hidden_states_are_mixed_before_what_is_counted():
+  one = _talker(base, {})
+  audio = dataclasses.replace(one.audio, states=5)
+  several = dataclasses.replace(one, audio=audio)
+  params = jax.eval_shape(init_params(Talker(several)), jax.random.key(0))
+  count = sum(leaf.size for leaf in jax.tree.leaves(params))
+  assert sum(flops.parameters(several).values()) == count
+  audio = [flops.sampling_flops(cfg)["audio"] for cfg in (several, one)]
+  assert audio[0] < audio[1]
+
+
+def test_speech_that_is_left_to_tokens_cannot_be_counted():
+  cfg = from_config(TalkerConfig, base.get_config().model)
+  with pytest.raises(UserError, match="audio.steps=4 .*audio.bins=80"):
+    flops.parameters(cfg)
 
 
 def test_only_scores_grow_with_the_pairs_that_a_program_masks():

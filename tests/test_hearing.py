@@ -1,5 +1,7 @@
 """From speech to audio tokens."""
 
+import dataclasses
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 import talkers
 
-from eartalk_jax.models.hearing import Convolution, Hearing
+from eartalk_jax.models.hearing import Convolution, Hearing, Mix
 
 CFG = talkers.TINY
 STEPS = (CFG.audio.past + 1 + CFG.audio.ahead) * CFG.audio.steps
@@ -70,3 +72,60 @@ def test_the_convolution_is_flax_s_own_and_so_are_its_gradients(steps):
     both(ours),
     both(theirs),
   )
+
+
+def mixing(states, past=0):
+  """(Hearing, params) of two vectors a frame, each of 6 numbers a state."""
+  audio = dataclasses.replace(
+    CFG.audio, past=past, ahead=0, steps=2, bins=6 * states, states=states
+  )
+  model = Hearing(dataclasses.replace(CFG, audio=audio))
+  zeros = jnp.zeros((1, (past + 1) * 2 * 6 * states))
+  params = model.init(jax.random.key(0), zeros)["params"]
+  return model, jax.tree.map(lambda leaf: leaf + 0.1, params)
+
+
+@pytest.mark.parametrize("past", [0, 3])
+def test_hidden_states_are_levelled_and_mixed_as_weights_say(past):
+  alone, params = mixing(1, past)
+  several, more = mixing(3, past)
+  assert set(more) - set(params) == {"mixing"}
+  rng = np.random.default_rng(0)
+  x_BAKW = rng.normal(size=(2, (past + 1) * 2, 3, 6)).astype(np.float32)
+  flat = x_BAKW.reshape(2, -1)
+
+  def mixed(weights, heard=flat):
+    own = {"mixing": {"states": jnp.asarray(weights, jnp.float32)}}
+    return several.apply({"params": params | own}, heard)
+
+  # One of them alone is what a model of one state hears.
+  for index in range(3):
+    weights = np.where(np.arange(3) == index, 100, 0)
+    only = x_BAKW[:, :, index].reshape(2, -1)
+    np.testing.assert_allclose(
+      mixed(weights), alone.apply({"params": params}, only), atol=1e-5
+    )
+  # States differ in scale, which is not what is mixed.
+  louder = x_BAKW * np.float32([1, 30, 200])[:, None] + 5
+  np.testing.assert_allclose(
+    mixed([0, 1, 2], louder.reshape(2, -1)), mixed([0, 1, 2]), 0.03, 0.01
+  )
+  level = x_BAKW - x_BAKW.mean((1, 3), keepdims=True)
+  level /= np.sqrt(np.square(level).mean((1, 3), keepdims=True) + 0.01)
+  want = (np.float32([0.2, 0.5, 0.3])[:, None] * level).sum(2)
+  logs = jnp.log(jnp.array([2.0, 5.0, 3.0]))
+  got = Mix(3, 18).apply({"params": {"states": logs}}, flat)
+  np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_states_are_equal_to_begin_with_and_learned():
+  model, params = mixing(3)
+  x = jax.random.normal(jax.random.key(3), (2, 2 * 18))
+  grad = jax.grad(lambda p: jnp.square(model.apply({"params": p}, x)).sum())
+  assert np.ptp(params["mixing"]["states"]) == 0
+  assert jnp.abs(grad(params)["mixing"]["states"]).min() > 0
+
+
+def test_states_divide_the_numbers_of_a_vector():
+  with pytest.raises(ValueError, match="bins 80 is not a multiple of 3 states"):
+    dataclasses.replace(CFG.audio, bins=80, states=3)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from eartalk_jax.errors import UserError
 from eartalk_jax.spans import first_made, frames_of, latents_of, latents_over
 from eartalk_jax.speech import (
-  Listener,
   check,
   features,
   load_speech,
@@ -18,6 +17,7 @@ from eartalk_jax.speech import (
   save_speech,
 )
 from eartalk_jax.speech.contexts import Heard, Reach
+from eartalk_jax.speech.listening import Listener
 
 MEL = open_speech("mel:40")
 

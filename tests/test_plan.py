@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+import talkers
 
 from configs import base, demo_masked, scaling
 from eartalk_jax.config import from_config, to_dict
@@ -32,7 +33,7 @@ def planned(
   transfer=0,
   **rule,
 ):
-  config = module.get_config().to_dict()
+  config = talkers.shipped(module).to_dict()
   settings = config.pop("sweep", scaling.get_config().to_dict()["sweep"])
   config["run"]["batch_size"] = batch or config["run"]["batch_size"]
   config["run"]["ema_decay"] = 0.9
@@ -71,7 +72,7 @@ def test_every_budget_has_its_sizes_around_the_expected_optimum(each_side):
 
 @pytest.mark.parametrize("module", [scaling, demo_masked])
 def test_a_cell_costs_what_its_budget_says_and_the_closed_form_counts(module):
-  config = module.get_config().to_dict()
+  config = talkers.shipped(module).to_dict()
   config.pop("sweep", None)
   budgets = _BUDGETS if module == scaling else (4e12, 8e12)
   for cell in planned(
@@ -89,7 +90,7 @@ def test_a_cell_costs_what_its_budget_says_and_the_closed_form_counts(module):
 
 
 def test_n_is_backbone_and_head_without_embeddings_and_conditions():
-  cfg = from_config(TalkerConfig, base.get_config().model)
+  cfg = from_config(TalkerConfig, talkers.shipped(base).model)
   counts = flops.parameters(cfg)
   apart = ("embedding", "audio", "controls")
   rest = sum(counts.values()) - sum(counts[part] for part in apart)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import talkers
 import tiny
 from jax.sharding import PartitionSpec as P
 from tiny import RULES, run_config, train
@@ -95,7 +96,9 @@ def test_moments_and_averages_live_where_their_parameter_does():
 
 @pytest.mark.parametrize("config", [base, paper, paper_fast])
 def test_the_whole_talker_has_rules_and_its_matrices_are_split(config):
-  model = Talker(from_config(TalkerConfig, config.get_config().model))
+  config = talkers.shipped(config).model
+  config.audio.states = 5
+  model = Talker(from_config(TalkerConfig, config))
   params = jax.eval_shape(init_params(model), jax.random.key(0))
   found = specs(params, TALKER_RULES, 1, 8, 1)
   sizes = {

@@ -257,7 +257,7 @@ def test_bfloat16_computes_close_to_float32():
 
 
 def test_a_real_size_model_has_the_parameters_it_claims():
-  cfg = from_config(TalkerConfig, base.get_config().model)
+  cfg = from_config(TalkerConfig, talkers.shipped(base).model)
   shapes = jax.eval_shape(init_params(Talker(cfg)), jax.random.key(0))
   count = sum(leaf.size for leaf in jax.tree.leaves(shapes))
   assert count == sum(flops.parameters(cfg).values())

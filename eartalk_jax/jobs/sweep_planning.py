@@ -23,7 +23,7 @@ def make_sweep(config, out, budgets, checks, machine, law=None):
     )
   settings = from_config(SweepConfig, config.pop("sweep"), "sweep")
   train = from_config(TrainConfig, config)
-  fingerprints, frames = _data(train, settings)
+  train, fingerprints, frames = _data(train, settings)
   cells = plan(
     train,
     Ladder(train.model, settings.ladder),
@@ -42,7 +42,7 @@ def make_sweep(config, out, budgets, checks, machine, law=None):
 def check_data(sweep):
   """Raises UserError unless the data are those that were planned for."""
   train = from_config(TrainConfig, sweep.config)
-  found, _ = _data(train, sweep.settings)
+  _, found, _ = _data(train, sweep.settings)
   for name, planned in sweep.fingerprints.items():
     now = found.get(name, "nothing")
     if now != planned:
@@ -54,8 +54,13 @@ def check_data(sweep):
 
 
 def _data(train, settings):
-  """(fingerprints of what numbers depend on, latent frames of training)."""
-  tokenizer, tokens, held_out = open_split(
+  """What is planned for.
+
+  Returns:
+    (the TrainConfig, with the speech of the tokens; fingerprints of what
+    numbers depend on; latent frames of training)
+  """
+  train, tokenizer, tokens, held_out = open_split(
     train, settings.held_out, "sweep.held_out"
   )
   fingerprints = {
@@ -67,4 +72,4 @@ def _data(train, settings):
     for name in ("frames", "probe_frames"):
       dataset = open_dataset(getattr(settings, name), "frames")
       fingerprints[name] = dataset.fingerprint
-  return fingerprints, tokens.manifest["frames"]
+  return train, fingerprints, tokens.manifest["frames"]

@@ -1,5 +1,6 @@
 """Training a talker: everything that must fit together, then the loop."""
 
+import dataclasses
 import functools
 
 import jax
@@ -51,6 +52,7 @@ def train(config, workdir, profile=None):
   tokenizer = load_tokenizer(config.tokenizer)
   dataset = open_dataset(config.data.tokens, "tokens")
   check_tokens(config, tokenizer, dataset)
+  config = heard_in(config, dataset)
   speech = load_speech(dataset.directory / "speech")
   preflight(config, workdir, [tokenizer.fingerprint, dataset.fingerprint])
   recipe = recipes.of(config.recipe.kind)
@@ -111,12 +113,16 @@ def flops_per_step(config):
 
 
 def open_split(config, held_out, named):
-  """(Tokenizer, what is trained on, what is held out), two token datasets.
+  """Two token datasets: what is trained on, and what is held out.
 
   Args:
     config: TrainConfig.
     held_out: directory of a token dataset.
     named: what a user calls that.
+
+  Returns:
+    (the TrainConfig, with the speech of the tokens; Tokenizer, dataset,
+    dataset)
 
   Raises:
     UserError: something does not fit, or the datasets are one.
@@ -130,7 +136,32 @@ def open_split(config, held_out, named):
     raise UserError(
       f"{held_out} is what is trained on; {named} must be other clips"
     )
-  return tokenizer, tokens, others
+  return heard_in(config, tokens), tokenizer, tokens, others
+
+
+def heard_in(config, dataset):
+  """The TrainConfig with the speech of its tokens, where it says nothing of it.
+
+  Args:
+    config: TrainConfig; steps and bins of its audio may be 0.
+    dataset: that passed `check_tokens`.
+
+  Raises:
+    UserError: the vectors are not of so many hidden states.
+  """
+  steps, bins = dataset.manifest["speech"]["shape"]
+  audio = config.model.audio
+  try:
+    audio = dataclasses.replace(
+      audio, steps=audio.steps or steps, bins=audio.bins or bins
+    )
+  except ValueError as error:
+    raise UserError(
+      f"config: model.audio: {error}; set model.audio.states to how many the "
+      f"vectors in {dataset.directory} are made of"
+    ) from error
+  model = dataclasses.replace(config.model, audio=audio)
+  return dataclasses.replace(config, model=model)
 
 
 def check_tokens(config, tokenizer, dataset):

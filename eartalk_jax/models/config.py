@@ -5,6 +5,7 @@ from typing import Literal
 
 from eartalk_jax import heads
 from eartalk_jax.config import check_range
+from eartalk_jax.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,10 +41,13 @@ class AudioConfig:
   Attributes:
     past: video frames of context before them.
     ahead: video frames of look-ahead; each adds 40 ms of latency.
-    steps: vectors that the speech encoder makes of a video frame.
-    bins: numbers in such a vector.
+    steps: vectors that the speech encoder makes of a video frame; 0 is what the
+      tokens say.
+    bins: numbers in such a vector; 0 likewise.
     tokens: audio tokens in a block.
     drop: share of training windows in which a span of it is left out.
+    states: hidden states of an encoder that a vector is made of, one after
+      another; several are mixed by weights that are learned.
   """
 
   past: int
@@ -52,12 +56,17 @@ class AudioConfig:
   bins: int
   tokens: int
   drop: float
+  states: int = 1
 
   def __post_init__(self):
-    check_range(self, 0, 1000, "past", "ahead")
-    check_range(self, 1, 1000, "steps", "tokens")
-    check_range(self, 1, 4096, "bins")
+    check_range(self, 0, 1000, "past", "ahead", "steps")
+    check_range(self, 0, 65_536, "bins")
+    check_range(self, 1, 1000, "tokens", "states")
     check_range(self, 0, 1, "drop")
+    if self.bins % self.states:
+      raise ValueError(
+        f"bins {self.bins} is not a multiple of {self.states} states"
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -165,8 +174,19 @@ class TalkerConfig:
 
   @property
   def heard(self):
-    """Length of the features that a latent hears."""
+    """Length of the features that a latent hears.
+
+    Raises:
+      UserError: it is left to tokens, which nobody has read.
+    """
     audio = self.audio
+    if not (audio.steps and audio.bins):
+      raise UserError(
+        "config: model.audio.steps and model.audio.bins are 0, which only "
+        "training reads off its tokens; say here what their manifest.json has "
+        "as speech.shape, such as --config.model.audio.steps=4 "
+        "--config.model.audio.bins=80 for mel:80"
+      )
     frames = audio.past + self.stride + audio.ahead
     return frames * audio.steps * audio.bins
 

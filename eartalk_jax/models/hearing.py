@@ -4,7 +4,8 @@ Convolutions over time first, as in speech recognition: a sound is the same
 whenever it comes, so what is learned of it at one place serves at all of them.
 
 Dimension key: leading ... batch (and frames), A steps of the speech encoder,
-F its bins, D width, M audio tokens, t taps, I inputs of all taps.
+F its bins, K hidden states that they are made of, W numbers in a state, D
+width, M audio tokens, t taps, I inputs of all taps.
 """
 
 import flax.linen as nn
@@ -55,6 +56,35 @@ class Convolution(nn.Module):
     return out + lift(bias_D, out.ndim)
 
 
+def _level(x):
+  """How loud somebody speaks, or how near, does not move the lips."""
+  level = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=LEVEL_EPSILON)
+  return level(x)
+
+
+class Mix(nn.Module):
+  """Hidden states of an encoder, mixed: [..., A*F] -> [..., A, W].
+
+  As probing does it (SUPERB, arXiv 2105.01051): weights that sum to one, equal
+  to begin with. States differ in scale, so each is normalised first.
+  """
+
+  states: int
+  bins: int
+
+  @nn.compact
+  def __call__(self, audio):
+    states_K = self.param(
+      "states", nn.initializers.zeros_init(), (self.states,)
+    )
+    width = self.bins // self.states
+    x = audio.reshape(*audio.shape[:-1], -1, self.states, width)
+    x = jnp.moveaxis(x, -2, -3)
+    levelled = _level(x.reshape(*x.shape[:-2], -1)).reshape(x.shape)
+    share_K11 = nn.softmax(states_K)[:, None, None]
+    return (levelled * lift(share_K11, x.ndim)).sum(-3)
+
+
 class Hearing(nn.Module):
   """A few strided convolutions, then two dense layers over all that is left."""
 
@@ -64,9 +94,10 @@ class Hearing(nn.Module):
   def __call__(self, audio):
     """[..., A*F], the features of a frame -> [..., M, D]."""
     cfg, lead = self.cfg, audio.shape[:-1]
-    # How loud somebody speaks, or how near, does not move the lips.
-    level = nn.LayerNorm(use_bias=False, use_scale=False, epsilon=LEVEL_EPSILON)
-    heard = level(audio).reshape(*lead, -1, cfg.audio.bins)
+    if cfg.audio.states > 1:
+      heard = Mix(cfg.audio.states, cfg.audio.bins, name="mixing")(audio)
+    else:
+      heard = _level(audio).reshape(*lead, -1, cfg.audio.bins)
     for index in range(CONVOLUTIONS):
       convolution = Convolution(cfg.width, cfg.dtype, name=f"conv_{index}")
       heard = nn.gelu(convolution(heard))

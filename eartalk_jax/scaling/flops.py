@@ -52,6 +52,8 @@ def parameters(cfg):
   counts["embedding"] += 2 * frame + cfg.width  # place, start, sink's type
   # A null and a type for each token of a condition.
   counts["audio"] += 2 * cfg.audio.tokens * cfg.width
+  if cfg.audio.states > 1:
+    counts["audio"] += cfg.audio.states  # what mixes them, by no product
   counts["controls"] += 2 * len(cfg.controls) * cfg.width
   return dict(counts)
 
@@ -129,7 +131,7 @@ def _conditions(cfg, frames):
       Product("controls", cfg.stride * control.size, d, rows, of_data=True),
       Product("controls", d, d, rows),
     ]
-  steps, inside = cfg.heard // audio.bins, audio.bins
+  steps, inside = cfg.heard // audio.bins, audio.bins // audio.states
   for index in range(CONVOLUTIONS):
     taps = _taps(steps)
     steps = -(-steps // 2)

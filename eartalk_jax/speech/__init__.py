@@ -26,7 +26,8 @@ from eartalk_jax.documents import read_shaped
 from eartalk_jax.errors import UserError
 from eartalk_jax.spans import FRAME_SAMPLES
 from eartalk_jax.speech import mel, wav2vec, whisper
-from eartalk_jax.speech.listening import Listener
+from eartalk_jax.speech.listening import hear
+from eartalk_jax.speech.windows import Windows
 
 _REMEDY = "copy or import it again"
 # Kind -> SpeechKind.
@@ -55,6 +56,10 @@ class Speech(Protocol):
     before, after: samples that a window reaches out of its frames.
     step: frames of a window; None where any number gives the same features.
     silence_AF: the features of what is outside of a clip.
+
+  What has a `step` is a network: `encoding` compiles its `apply` and keeps that
+  by the object, which must be hashable by identity (a dataclass with eq=False).
+  Its features are float32 from `apply`, and float16 once they are stored.
   """
 
   kind: str
@@ -68,7 +73,11 @@ class Speech(Protocol):
   silence_AF: np.ndarray
 
   def apply(self, params, samples_BS) -> np.ndarray | jax.Array:
-    """The features of windows, [B t A F]; pure."""
+    """The features of windows, [B t A F].
+
+    Pure; of a network it can be traced, for any B, and each row is a window of
+    its own. Else it is called with numpy and one row.
+    """
 
 
 class SpeechKind(Protocol):
@@ -110,10 +119,19 @@ def features(speech, samples_S):
     samples_S: mono, float in [-1, 1] or int16.
 
   Raises:
-    UserError: a sample is NaN, infinite, or far beyond [-1, 1].
+    UserError: a sample is NaN, infinite, or far beyond [-1, 1]; or a feature is
+      not finite.
   """
-  listener = Listener(speech)
-  return np.concatenate([listener.push(samples_S), listener.finish()])
+  windows = Windows(speech)
+  windows.push(samples_S)
+  windows.finish()
+  found_TAF = hear(speech, windows)
+  if not np.isfinite(found_TAF).all():
+    raise UserError(
+      f"the speech encoder {speech.kind!r} makes NaN or infinity of this "
+      f"sound; {_REMEDY}"
+    )
+  return found_TAF
 
 
 def open_speech(text):
@@ -188,7 +206,10 @@ def load_speech(directory):
 
 
 def check(speech):
-  """Runs one window: an encoder must do what it declares.
+  """An encoder must do what it declares.
+
+  One window is run, unless it is a network's: that would take too long each
+  time that a run is opened, so its shapes are told without.
 
   Raises:
     UserError: the features have another shape, or are not finite.
@@ -196,7 +217,12 @@ def check(speech):
   frames = speech.step or 1
   size = speech.before + frames * FRAME_SAMPLES + speech.after
   silence_1S = np.zeros((1, size), np.float32)
-  found = np.asarray(speech.apply(speech.params, silence_1S))
+  if speech.step is None:
+    found = np.asarray(speech.apply(speech.params, silence_1S))
+    numbers = [found, speech.silence_AF]
+  else:
+    found = jax.eval_shape(speech.apply, speech.params, silence_1S)
+    numbers = [*jax.tree.leaves(speech.params), speech.silence_AF]
   declared = (1, frames, *speech.shape)
   if found.shape != declared or speech.silence_AF.shape != declared[2:]:
     raise UserError(
@@ -204,7 +230,8 @@ def check(speech):
       f"a window of {size} samples and makes {found.shape}; correct what it "
       "declares"
     )
-  if not np.isfinite(found).all():
+  if not all(np.isfinite(array).all() for array in numbers):
     raise UserError(
-      f"the speech encoder {speech.kind!r} makes NaN or infinity of silence"
+      f"the speech encoder {speech.kind!r} holds NaN or infinity, or makes it "
+      "of silence"
     )

@@ -61,6 +61,7 @@ class Heard:
 
   Attributes:
     latent: number of the next one.
+    end: frames that are known, silence after the end included.
   """
 
   def __init__(self, reach, lead=()):
@@ -72,7 +73,7 @@ class Heard:
     """
     self._reach = reach
     self.latent = first_made(reach.stride)
-    self._end = 0  # frames that are known, silence after the end included
+    self.end = 0
     # The last frames that were heard, and the number of the first of them.
     self._heard_TAF = np.zeros((*lead, 0, *reach.silence_AF.shape), np.float32)
     self._first = 0
@@ -80,20 +81,27 @@ class Heard:
   @property
   def ready(self):
     """Latents whose speech is known, look-ahead included."""
+    return self.ready_at(self.end)
+
+  def ready_at(self, end):
+    """The same, if all frames up to number `end` were known."""
     reach = self._reach
-    beyond = self._end - reach.begin(self.latent) - reach.frames
+    beyond = end - reach.begin(self.latent) - reach.frames
     return max(beyond // reach.stride + 1, 0)
+
+  def end_of(self, latents):
+    """Up to which frame `latents` in all hear."""
+    last = first_made(self._reach.stride) + latents - 1
+    return self._reach.begin(last) + self._reach.frames
 
   def push(self, features_TAF):
     """Takes the features of the next frames, [..., T A F]."""
     self._heard_TAF = np.concatenate([self._heard_TAF, features_TAF], axis=-3)
-    self._end += features_TAF.shape[-3]
+    self.end += features_TAF.shape[-3]
 
   def finish(self, latents):
     """Nothing but silence follows, up to where `latents` can be made in all."""
-    reach = self._reach
-    last = first_made(reach.stride) + latents - 1
-    self._end = max(self._end, reach.begin(last) + reach.frames)
+    self.end = max(self.end, self.end_of(latents))
 
   def at(self, later, count=1):
     """What `count` latents hear, [..., count, P*A*F]; 0 later is the next."""
@@ -113,7 +121,7 @@ class Heard:
     return {
       "heard": self._heard_TAF,
       "first": self._first,
-      "end": self._end,
+      "end": self.end,
       "latent": self.latent,
     }
 
@@ -129,5 +137,5 @@ class Heard:
       first > max(self._reach.begin(latent), 0) or first + len(heard_TAF) > end
     ):
       raise UserError(f"features of {len(heard_TAF)} frames do not fit")
-    self._first, self._end, self.latent = first, end, latent
+    self._first, self.end, self.latent = first, end, latent
     self._heard_TAF = heard_TAF

@@ -24,7 +24,8 @@ from eartalk_jax.spans import (
   latents_over,
 )
 from eartalk_jax.speech.contexts import Heard
-from eartalk_jax.speech.listening import Listener
+from eartalk_jax.speech.encoding import encode
+from eartalk_jax.speech.windows import Windows
 from eartalk_jax.streaming.alone import alone
 from eartalk_jax.streaming.timeline import Timeline, over_frames
 
@@ -39,7 +40,7 @@ class Stream:
 
   Attributes:
     row: its slot.
-    listener, heard: what it heard: samples, and features not yet used.
+    windows, heard: what it heard: samples, and features not yet used.
     timeline: what is asked of it.
     scales: {signal: its guidance}.
     idle: Idle, what it does where nothing is asked; or None.
@@ -60,7 +61,8 @@ class Stream:
     self._ahead = streams.generator.recipe.AHEAD
     self.lock = streams.lock
     self.row = row
-    self.listener = Listener(streams.generator.speech)
+    self._speech = streams.generator.speech
+    self.windows = Windows(self._speech)
     self.heard = Heard(streams.generator.reach)
     self.timeline = Timeline(config.controls, streams.generator.categories)
     self.scales = dict(streams.guidance)
@@ -90,22 +92,40 @@ class Stream:
 
   @property
   def ready_steps(self):
-    """Steps that could be asked for now."""
+    """Steps that could be asked for now, once their speech is encoded."""
+    end = self.heard.end + self.windows.waiting
+    if self.windows.finished:
+      end = max(end, self.heard.end_of(self._latents))
+    return max(self.heard.ready_at(end) - self._ahead - self.coming, 0)
+
+  @property
+  def told_steps(self):
+    """Steps among them whose speech is encoded."""
     return max(self.heard.ready - self._ahead - self.coming, 0)
+
+  @property
+  def _latents(self):
+    """Those that are needed to show all frames of a speech that has ended."""
+    frames, first = frame_count(self.windows.samples), first_made(self._stride)
+    if not frames:
+      return 0
+    steps = max(latents_over(frames, self._stride) - first, 1)
+    return steps + self._delay + self._ahead
 
   def _frames_after(self, steps):
     """Frames that are shown after so many steps."""
     shown = max(steps - self._delay, 0)
     frames = shown and first_made(self._stride) + shown * self._stride
-    if self.listener.finished:
-      frames = min(frames, frame_count(self.listener.samples))
+    if self.windows.finished:
+      frames = min(frames, frame_count(self.windows.samples))
     return frames
 
   @alone
   def push(self, samples_S, rate=SAMPLE_RATE, first=None):
     """Takes the next samples of the speech, any number of them.
 
-    What is not pulled yet is kept as features: 32 kB a second, of mel.
+    What is not pulled yet is kept: 32 kB a second as features of mel, 64 kB as
+    samples that a network is to encode.
 
     Args:
       samples_S: mono, int16 or floats in [-1, 1].
@@ -118,7 +138,7 @@ class Stream:
         beyond [-1, 1], a gap.
     """
     self._check_open()
-    heard = self.listener.samples
+    heard = self.windows.samples
     if first is not None and integer(first, "first", None, None) != heard:
       raise UserError(
         f"speech from sample {first} on, but sample {heard} is next: push "
@@ -128,19 +148,18 @@ class Stream:
       raise UserError(
         f"speech of {shown(rate)} Hz: resample it to {SAMPLE_RATE} Hz"
       )
-    self.heard.push(self.listener.push(samples_S))
+    self.windows.push(samples_S)
+    self._hear_alone()
 
   @alone
   def finish(self):
     """Ends the speech: round(seconds * 25) frames will have been made."""
     self._check_open()
-    if self.listener.finished:
+    if self.windows.finished:
       return
-    self.heard.push(self.listener.finish())
-    frames, first = frame_count(self.listener.samples), first_made(self._stride)
-    steps = max(latents_over(frames, self._stride) - first, 1)
-    late = self._delay + self._ahead
-    self.heard.finish(steps + late if frames else 0)
+    self.windows.finish()
+    self._hear_alone()
+    self.hear([])
 
   @alone
   def set(self, name, value, frame=None):
@@ -223,6 +242,26 @@ class Stream:
     self._check_open()
     self._streams.release(self)
     self._streams = None
+
+  def _hear_alone(self):
+    """What is no network is cheap: its features are made at once."""
+    while self._speech.step is None and self.windows.waiting:
+      self.hear(encode(self._speech, self.windows.next(1)))
+
+  @property
+  def hungry(self):
+    """Whether it lacks a window's features, and has a window to make them of.
+
+    A stream that does not move stays so: its samples wait.
+    """
+    few = self.told_steps * self._stride < (self._speech.step or 1)
+    return few and self.windows.waiting > 0
+
+  def hear(self, found):
+    """Takes the features of its next windows, a list of [t A F]."""
+    self.heard.push(self.windows.take(found))
+    if self.windows.finished and not self.windows.waiting:
+      self.heard.finish(self._latents)
 
   def moves(self):
     """Whether it takes part in a step that is made for another stream."""

@@ -24,6 +24,7 @@ from eartalk_jax.models.signals import Signals
 from eartalk_jax.spans import FPS, SAMPLE_RATE, first_made
 from eartalk_jax.streaming import programs
 from eartalk_jax.streaming.alone import alone
+from eartalk_jax.streaming.hearing import hear_together
 from eartalk_jax.streaming.saved import does_not_load, pack, unpack
 from eartalk_jax.streaming.stream import MOST_WAITING, Stream
 
@@ -143,6 +144,7 @@ class Streams:
       for stream in self._taken
       if stream is pulled or (stream and stream.moves())
     ]
+    hear_together(self.generator.speech, movers, pulled, rows)
     for stream in movers:
       row = stream.row
       active_B[row], sure_B[row] = True, not stream.coming
@@ -189,7 +191,7 @@ class Streams:
     leaves = jax.tree.leaves(self._state)
     content = {
       "state": [np.asarray(leaf[stream.row]) for leaf in leaves],
-      "listener": stream.listener.save(),
+      "listener": stream.windows.save(),
       "heard": stream.heard.save(),
       "timeline": stream.timeline.save(),
       "scales": stream.scales,
@@ -230,8 +232,9 @@ class Streams:
 
   def _load(self, stream, content):
     """Puts what was saved into a new stream; returns its row of the state."""
-    stream.listener.load(content["listener"])
+    stream.windows.load(content["listener"])
     stream.heard.load(content["heard"])
+    stream.hear([])  # its end may have been heard
     stream.timeline.load(content["timeline"])
     scales = content["scales"].items()
     stream.scales = {name: parse_scale(name, scale) for name, scale in scales}

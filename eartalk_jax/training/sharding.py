@@ -40,7 +40,7 @@ TALKER_RULES = (
   (r"patterns$", P(None, "fsdp", None)),  # [R, N, D]
   # Back from a bottleneck, whose few numbers nothing divides.
   (r"expand/kernel$", P(None, "fsdp")),
-  (r"(null|unknown|start|type)$", P()),
+  (r"(null|unknown|start|type|states)$", P()),
   *AUTOENCODER_RULES,
 )
 # Of what is made of convolutions: the inputs' channels are shared out, and
