@@ -14,9 +14,14 @@ import jax
 import numpy as np
 
 from eartalk_jax.tokenizers import Tokenizer, patches
+from eartalk_jax.tokenizers.ltx import training as ltx
 from eartalk_jax.tokenizers.wan import training as wan
 
-KINDS = {"patches": patches.Trainable, "wan": wan.Trainable}
+KINDS = {
+  "patches": patches.Trainable,
+  "ltx": ltx.Trainable,
+  "wan": wan.Trainable,
+}
 
 
 class Trainable(Protocol):
@@ -40,7 +45,10 @@ class Trainable(Protocol):
     """Parameters before training."""
 
   def encode(self, params, frames_BTYX3) -> tuple[jax.Array, jax.Array]:
-    """Frames in [0, 1] -> mean and log-variance of the latents [B t h w C]."""
+    """Frames in [0, 1] -> mean and log-variance of the latents [B t h w C].
+
+    Where all channels have one variance, its C is 1.
+    """
 
   def decode(self, params, latents_BthwC) -> jax.Array:
     """frames_BTYX3; values may lie a little outside of [0, 1]."""

@@ -47,10 +47,14 @@ TALKER_RULES = (
 # whatever has one number for a channel is whole.
 CONVOLUTION_RULES = (
   (r"kernel$", P("fsdp", None)),  # [..., I, O]
-  (r"(bias|gamma)$", P()),
+  (r"(bias|gamma|scale[12]?|table|multiplier)$", P()),
 )
 # Of each kind of tokenizer that is trained.
-TOKENIZER_RULES = {"patches": AUTOENCODER_RULES, "wan": CONVOLUTION_RULES}
+TOKENIZER_RULES = {
+  "patches": AUTOENCODER_RULES,
+  "ltx": CONVOLUTION_RULES,
+  "wan": CONVOLUTION_RULES,
+}
 # Of the state, but of no parameter.
 _BOOKKEEPING = r"(^|/)(step|count|ns_coeffs|losses|log_norms)$"
 # An array of fewer numbers, or of a smaller share of the state, stays whole
