@@ -1,7 +1,8 @@
 """Films that flash while they beep, and what of that a film still has.
 
-A face stands still; in some frames the picture is white, and in just these the
-sound is a tone. Reading a film asks nothing of this project: its pictures and
+A face stands still; in some frames a white square hides its mouth, and in just
+these the sound is a tone. (A picture all white would be the cut to another
+shot, where `launch.prepare` divides a film.) Reading a film asks nothing of this project: its pictures and
 samples are where its container says.
 
 Dimension key: T frames, S samples, Y X picture.
@@ -23,6 +24,8 @@ from eartalk_jax.spans import FPS
 _RATE = 48_000
 _HERTZ = 880
 _WHITE = 240
+# The square, in shares of rows and columns.
+_PLACE = (0.6, 0.9), (0.35, 0.65)
 # Frames of a flash and between two: one that is a frame off shows.
 _FLASH, _PAUSE = (1, 4), (2, 6)
 
@@ -57,7 +60,8 @@ def write_flashes(path, seed, frames, size):
   """Writes one film; returns which of its frames flash."""
   light_T = flashing(np.random.default_rng(seed), frames)
   dark_YX4 = face(seed, size)
-  white_YX4 = np.full_like(dark_YX4, _WHITE)
+  white_YX4 = dark_YX4.copy()
+  white_YX4[_place(dark_YX4)] = _WHITE
   rate = fractions.Fraction(FPS)
   timing = Timing(np.arange(frames), 1 / rate, rate, frames / FPS)
   path = pathlib.Path(path)
@@ -65,6 +69,14 @@ def write_flashes(path, seed, frames, size):
   pictures = [white_YX4 if light else dark_YX4 for light in light_T]
   write_mp4(path, pictures, (size, size), timing, tone(light_T)[None], _RATE)
   return light_T
+
+
+def _place(picture_YX):
+  """The square's rows and columns, as two slices."""
+  return tuple(
+    slice(*(round(share * side) for share in shares))
+    for shares, side in zip(_PLACE, picture_YX.shape, strict=False)
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +137,13 @@ def _begins(is_T):
 
 
 def _pictures(path):
-  """(when each is shown in seconds, how bright it is)."""
+  """(when each is shown in seconds, how bright its square is)."""
   with av.open(str(path)) as film:
-    pairs = [
-      (float(frame.time), frame.to_ndarray(format="gray").mean())
+    frames = [
+      (float(frame.time), frame.to_ndarray(format="gray"))
       for frame in film.decode(video=0)
     ]
+  pairs = [(time, grey_YX[_place(grey_YX)].mean()) for time, grey_YX in frames]
   return tuple(np.array(pairs).T)
 
 
