@@ -2,8 +2,8 @@
 
 A face stands still; in some frames a white square hides its mouth, and in just
 these the sound is a tone. (A picture all white would be the cut to another
-shot, where `launch.prepare` divides a film.) Reading a film asks nothing of this project: its pictures and
-samples are where its container says.
+shot, where `launch.prepare` divides a film.) Reading a film asks nothing of
+this project: its pictures and samples are where its container says.
 
 Dimension key: T frames, S samples, Y X picture.
 """
@@ -86,7 +86,7 @@ class Reading:
   Attributes:
     light_T: which frames flash.
     beeping_T: in which of them the middle of the sound is a tone.
-    apart_ms: from the beginning of each flash to that of the nearest tone.
+    apart_ms: between the beginnings of each flash and of the nearest tone.
   """
 
   light_T: np.ndarray
@@ -99,7 +99,7 @@ class Reading:
     return float(np.mean(self.light_T == self.beeping_T))
 
   def __str__(self):
-    worst = np.abs(self.apart_ms).max(initial=0)
+    worst = self.apart_ms.max(initial=0)
     return (
       f"{self.light_T.sum()} of {len(self.light_T)} frames flash, "
       f"{self.same:.1%} agree with the sound, {len(self.apart_ms)} flashes "
@@ -124,7 +124,10 @@ def read(path):
   flashes = seconds_T[_begins(light_T)]
   beeps = start + (_begins(near_S) + period // 2) / rate
   apart_ms = np.array(
-    [1000 * (beeps - flash)[np.abs(beeps - flash).argmin()] for flash in flashes]
+    [
+      1000 * (beeps - flash)[np.abs(beeps - flash).argmin()]
+      for flash in flashes
+    ]
     if len(beeps)
     else np.full(len(flashes), np.inf)
   )
