@@ -37,7 +37,7 @@ def test_they_are_frames_of_the_clips(dataset):
   assert len(seen) > len(known) / 2
 
 
-def test_pieces_are_frames_one_after_another_of_clips_that_have_so_many(
+def test_pieces_are_frames_one_after_another_of_long_clips(
   dataset,
 ):
   # Of clips of 6, 7, 5, 3, 4 and 9 frames those of 6 and more.
