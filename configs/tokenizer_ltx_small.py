@@ -11,23 +11,25 @@ from configs import tokenizer_video_small
 
 
 def get_config():
-  """Returns tokenizer_video_small.py with the network 0.9.0 of LTX-Video."""
+  """Returns tokenizer_video_small.py with the network 0.9.5 of LTX-Video."""
   c = tokenizer_video_small.get_config()
   c.model = {
     "kind": "ltx",
     "size": 256,
     "latent_channels": 32,
-    "block_out_channels": (16, 24, 32, 32),
-    "down_block_types": ("LTXVideoDownBlock3D",) * 4,
+    "block_out_channels": (8, 16, 32, 64, 64),
+    "down_block_types": ("LTXVideo095DownBlock3D",) * 4,
     "layers_per_block": (1, 1, 1, 1, 1),
-    "spatio_temporal_scaling": (True, True, True, False),
-    "downsample_type": ("conv",) * 4,
-    "decoder_block_out_channels": (16, 24, 32, 32),
-    "decoder_layers_per_block": (1, 1, 1, 1, 1),
-    "decoder_spatio_temporal_scaling": (True, True, True, False),
-    "decoder_inject_noise": (False,) * 5,
-    "upsample_residual": (False,) * 4,
-    "upsample_factor": (1,) * 4,
+    "spatio_temporal_scaling": (True,) * 4,
+    "downsample_type": (
+      *("spatial", "temporal", "spatiotemporal", "spatiotemporal"),
+    ),
+    "decoder_block_out_channels": (16, 32, 64),
+    "decoder_layers_per_block": (1, 1, 1, 1),
+    "decoder_spatio_temporal_scaling": (True,) * 3,
+    "decoder_inject_noise": (False,) * 4,
+    "upsample_residual": (True,) * 3,
+    "upsample_factor": (2,) * 3,
     "timestep_conditioning": False,
     "decode_timestep": 0.05,
     "context": 2,
