@@ -7,6 +7,8 @@ from safetensors.numpy import save_file
 from eartalk_jax.importing.sources import open_source
 
 TOLERANCE = 2e-5
+# Threads that wait for busy cores make small models ten times slower.
+torch.set_num_threads(1)
 
 
 def perturbed(model, seed=0):

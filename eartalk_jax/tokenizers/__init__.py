@@ -20,10 +20,29 @@ import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.errors import UserError
-from eartalk_jax.tokenizers import kl, ltx, patches, wan
+from eartalk_jax.tokenizers import (
+  dcae,
+  kl,
+  ltx,
+  pair,
+  patches,
+  taehv,
+  taesd,
+  wan,
+)
 
 # Kind -> Kind, a module.
-KINDS = {"patches": patches, "kl": kl, "ltx": ltx, "wan": wan}
+KINDS = {
+  "patches": patches,
+  "kl": kl,
+  "wan": wan,
+  "ltx": ltx,
+  "dcae": dcae,
+  "taesd": taesd,
+  "taehv": taehv,
+}
+KINDS["pair"] = pair.Pairs(KINDS)
+
 
 class Kind(Protocol):
   """What the module of a kind has. Those that are trained here lack the rest.

@@ -99,6 +99,39 @@ def check_size(config, factor):
     )
 
 
+def scale_of(source, scale):
+  """A `scaling_factor` of a config.json: latents are multiplied by it.
+
+  Raises:
+    UserError: it is none.
+  """
+  if isinstance(scale, (int, float)) and 0 < scale < np.inf:
+    return scale
+  raise UserError(
+    f"{source.where}/config.json: scaling_factor is {scale!r}, which is no "
+    "scale; download it again"
+  )
+
+
+def scale_and_shift(tokenizer, name):
+  """The inverse, (scale, shift), for libraries that have one for all channels.
+
+  Args:
+    tokenizer: Tokenizer.
+    name: of the class there, for the message.
+
+  Raises:
+    UserError: its channels differ in mean or deviation.
+  """
+  mean_C, std_C = tokenizer.mean_C, tokenizer.std_C
+  if (mean_C != mean_C[0]).any() or (std_C != std_C[0]).any():
+    raise UserError(
+      f"{name} has one scale for all channels, and this tokenizer one for "
+      "each; it cannot be given back"
+    )
+  return float(1 / std_C[0]), float(mean_C[0])
+
+
 def abstract(tokenizer, config, init):
   """A Tokenizer of that class without numbers: shapes for weights.
 
@@ -115,13 +148,15 @@ def abstract(tokenizer, config, init):
   return tokenizer(config, jax.eval_shape(init), zeros_C, ones_C)
 
 
-def load(kind, config, arrays):
+def load(kind, config, arrays, without=()):
   """The tokenizer of a configuration in JSON and all of its arrays.
 
   Args:
     kind: module of the kind: has `Config` and `abstract`.
     config: dictionary.
     arrays: {name: array}, as `Pretrained.arrays` has them.
+    without: parts of the network, by the first name of a path, that are left
+      out.
 
   Raises:
     UserError: they do not belong together.
@@ -129,7 +164,11 @@ def load(kind, config, arrays):
   config = from_config(kind.Config, config)
   arrays = dict(arrays)
   like = kind.abstract(config)
-  wanted = shapes_of(like.params)
+  wanted = {
+    path: shape
+    for path, shape in shapes_of(like.params).items()
+    if path.split("/")[0] not in without
+  }
   wanted |= dict.fromkeys(STATISTICS, like.mean_C.shape)
   if {name: array.shape for name, array in arrays.items()} != wanted:
     raise UserError("its weights are not those that tokenizer.json describes")

@@ -3,8 +3,7 @@
 AutoencoderKL of diffusers, such as sd-vae-ft-mse: 8 x 8 pixels become 4
 numbers. A latent is a frame, and nothing is remembered from one to the next.
 
-Dimension key: B pictures, s = 1 frame of a latent, Y X picture, h w latent
-grid, C channels.
+Dimension key: B pictures, Y X picture, h w latent grid, C channels.
 """
 
 import dataclasses
@@ -22,7 +21,8 @@ from eartalk_jax.importing.settings import settings
 from eartalk_jax.tokenizers import pretrained
 from eartalk_jax.tokenizers.kl.network import Network
 from eartalk_jax.tokenizers.kl.originals import is_original, renamed_original
-from eartalk_jax.tokenizers.pretrained import Pretrained, to_signed, to_unit
+from eartalk_jax.tokenizers.pictures import PictureTokenizer
+from eartalk_jax.tokenizers.pretrained import to_signed, to_unit
 
 _KIND = sys.modules[__name__]
 _CLASS = "AutoencoderKL"
@@ -82,34 +82,18 @@ PUBLISHED = {"sd-vae-ft-mse": Config(512)}
 _SCALING = 0.18215
 
 
-class KlTokenizer(Pretrained):
+class KlTokenizer(PictureTokenizer):
   """The Tokenizer; see the package `tokenizers`."""
 
   kind = "kl"
-  stride, delay = 1, 0
 
-  def encode_portrait(self, params, picture_BYX3):
-    """See `Tokenizer`."""
-    mean_BhwC, _ = self._apply(params, to_signed(picture_BYX3), "encode")
-    return self.normal(mean_BhwC)
+  def encoded(self, params, picture_BYX3):
+    """See `PictureTokenizer`."""
+    return self._apply(params, to_signed(picture_BYX3), "encode")[0]
 
-  def init_encode(self, params, portrait_BYX3):
-    """See `Tokenizer`."""
-    return (), self.encode_portrait(params, portrait_BYX3)
-
-  def encode_step(self, params, state, frames_BsYX3):
-    """See `Tokenizer`."""
-    return state, self.encode_portrait(params, frames_BsYX3[:, 0])
-
-  def init_decode(self, params, portrait_BYX3, portrait_BhwC):
-    """See `Tokenizer`."""
-    del params, portrait_BYX3, portrait_BhwC
-    return ()
-
-  def decode_step(self, params, state, latent_BhwC):
-    """See `Tokenizer`."""
-    pictures_BYX3 = self._apply(params, self.raw(latent_BhwC), "decode")
-    return state, to_unit(pictures_BYX3)[:, None]
+  def decoded(self, params, raw_BhwC):
+    """See `PictureTokenizer`."""
+    return to_unit(self._apply(params, raw_BhwC, "decode"))
 
   def _apply(self, params, x, method):
     network = Network(self.config)

@@ -113,6 +113,7 @@ class LtxTokenizer(Pretrained):
     return network.apply({"params": params}, *args, method=method)
 
 
+@functools.lru_cache(maxsize=4)  # an import asks for it several times
 def abstract(config):
   """The tokenizer with shapes for weights."""
 
