@@ -8,10 +8,11 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 from eartalk_jax.tokenizers.ltx import Config, LtxTokenizer
 from eartalk_jax.tokenizers.ltx.network import Network
-from eartalk_jax.tokenizers.pretrained import to_signed
+from eartalk_jax.tokenizers.pretrained import CERTAIN, to_signed
 
 _LOG_VARIANCE = -30.0, 20.0
 
@@ -35,7 +36,11 @@ class Trainable:
     # Weights are of no size; the smallest pictures are the quickest.
     side = self.config.factor
     frame_11YX3 = jnp.zeros((1, 1, side, side, 3))
-    return Network(self.config).init(key, frame_11YX3)["params"]
+    params = Network(self.config).init(key, frame_11YX3)["params"]
+    paths = traverse_util.flatten_dict(params, sep="/")
+    last = "encoder/conv_out/conv/bias"
+    paths[last] = paths[last].at[-1].set(CERTAIN)
+    return traverse_util.unflatten_dict(paths, sep="/")
 
   def encode(self, params, frames_BTYX3):
     """See `Trainable`; all channels have one variance."""

@@ -8,7 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from eartalk_jax.tokenizers.pretrained import to_signed
+from eartalk_jax.tokenizers.pretrained import CERTAIN, to_signed
 from eartalk_jax.tokenizers.wan import Config, WanTokenizer, init
 from eartalk_jax.tokenizers.wan.network import Network
 
@@ -30,7 +30,11 @@ class Trainable:
   def init(self, key):
     """See `Trainable`."""
     # Weights are of no size; the smallest pictures are the quickest.
-    return init(dataclasses.replace(self.config, size=self.config.factor))(key)
+    smallest = dataclasses.replace(self.config, size=self.config.factor)
+    params = init(smallest)(key)
+    last = params["quant_conv"]
+    bias_2C = last["bias"].at[self.config.z_dim :].set(CERTAIN)
+    return {**params, "quant_conv": {**last, "bias": bias_2C}}
 
   def encode(self, params, frames_BTYX3):
     """See `Trainable`."""
