@@ -36,5 +36,6 @@ def get_config():
     "delay": 1,
   }
   # What the decoder sees at a time: the first latent and two more.
-  c.data.length, c.data.crop = 17, 96
+  c.data.length, c.data.crop = 17, 64
+  c.run.steps, c.run.optimizer.peak_lr = 450, 2e-3
   return c
