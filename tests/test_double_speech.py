@@ -20,6 +20,7 @@ from eartalk_jax.jobs.talker import train
 from eartalk_jax.spans import FRAME_SAMPLES
 from eartalk_jax.speech import encoding, features
 from eartalk_jax.speech.listening import Listener
+from eartalk_jax.speech.windows import Windows
 from eartalk_jax.streaming import Streams
 from eartalk_jax.tokenizers.hashing import fingerprint_of
 
@@ -208,6 +209,18 @@ def test_streams_hear_as_each_alone_and_as_the_whole(streams, piece):
   np.testing.assert_array_equal(together[0], alone[0])
   last, _ = talk(streams, [*silent, speeches[2]], 700)
   np.testing.assert_array_equal(together[2], last[2])
+
+
+@pytest.mark.parametrize(
+  "change",
+  [{"finished": True}, {"frames": 4}, {"samples": 10**6, "finished": True}],
+)
+def test_saved_samples_that_lack_some_are_refused(change):
+  windows = Windows(Loudness())
+  windows.push(noise(9, 0))
+  saved = windows.save() | change
+  with pytest.raises(UserError):
+    Windows(Loudness()).load(saved)
 
 
 @pytest.fixture

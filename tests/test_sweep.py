@@ -28,7 +28,7 @@ from launch import sweep as launch_sweep
 
 _CONFIG = """
 from configs import scaling
-from tokens import BINS, SHAPE
+from tokens import SHAPE
 
 def get_config():
   c = scaling.get_config()
@@ -36,7 +36,7 @@ def get_config():
   c.data.frames, c.run.batch_size = 2, 8
   model, run, sweep = c.model, c.run, c.sweep
   model.latent_shape, model.patch = SHAPE, 1
-  model.audio.bins = BINS
+  model.audio.steps = model.audio.bins = 0  # as the tokens say
   model.controls = [
     {"name": "pose", "kind": "continuous", "size": 3, "drop": 0.3},
   ]

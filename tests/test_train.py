@@ -50,7 +50,7 @@ def tiny_config(root):
   model = c.model
   model.latent_shape, model.patch = SHAPE, 1
   model.width, model.depth, model.heads, model.window = 16, 1, 2, 3
-  model.audio.bins = BINS
+  model.audio.steps, model.audio.bins = 4, BINS
   model.controls = [
     {"name": "pose", "kind": "continuous", "size": 3, "drop": 0.3},
     {"name": "emotion", "kind": "categorical", "size": 3, "drop": 0.3},

@@ -34,6 +34,8 @@ SETTINGS = {
 }
 # 9 frames, 18 of 25 positions.
 WINDOW = 3, 4, 2
+# Features are stored in float16.
+HALF = 2**-11
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +65,17 @@ def extractor(bins=80):
   return transformers.WhisperFeatureExtractor(feature_size=bins)
 
 
-@pytest.mark.parametrize(("samples", "bins"), [(31_999, 80), (48_000, 128)])
-def test_the_spectrogram_is_that_of_transformers(samples, bins):
+# Of 128 bins the lowest are single frequencies, some of them nearly silent by
+# chance: there transformers too errs by 2e-5 in single precision.
+@pytest.mark.parametrize(
+  ("samples", "bins", "tolerance"),
+  [(31_999, 80, 2e-6), (48_000, 80, 2e-6), (48_000, 128, 2e-5)],
+)
+def test_the_spectrogram_is_that_of_transformers(samples, bins, tolerance):
   """Theirs in double precision: in single theirs errs by as much as ours."""
   samples_BS = sound(2, samples, seed=1)
   samples_BS[1] *= 0.001
-  # Silence, a step and a tone as well.
+  # Silence and a step as well.
   samples_BS[0, 5_000:9_000] = 0
   samples_BS[0, 20_000:] += 0.1
   found_BMF = jax.jit(log_mel, static_argnums=(1, 2))(samples_BS, bins, 300)
@@ -78,7 +85,7 @@ def test_the_spectrogram_is_that_of_transformers(samples, bins):
     [wanted_FM] = extractor(bins)._np_extract_fbank_features(
       padded_S[None], "cpu"
     )
-    np.testing.assert_allclose(found_MF, wanted_FM.T, atol=2e-6, rtol=0)
+    np.testing.assert_allclose(found_MF, wanted_FM.T, atol=tolerance, rtol=0)
 
 
 @torch.no_grad()
@@ -113,7 +120,7 @@ def test_a_clip_is_heard_by_windows(theirs, ours):
   states = their_states(theirs, np.stack(windows_BS))
   wanted_BND = np.concatenate([states[i][:, 6:14] for i in (1, 2, 0)], -1)
   wanted_TAF = wanted_BND.reshape(8, 2, 144)[:7]
-  np.testing.assert_allclose(found_TAF, wanted_TAF, atol=TOLERANCE, rtol=0)
+  np.testing.assert_allclose(found_TAF, wanted_TAF, HALF, TOLERANCE)
   # The second window hears frames 1 to 9.
   changed_S = samples_S.copy()
   changed_S[:640] = 1

@@ -32,6 +32,7 @@ from eartalk_jax.config import check_range, from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.importing.filling import fill
 from eartalk_jax.spans import FRAME_SAMPLES, SAMPLE_RATE
+from eartalk_jax.speech.encoding import encode
 from eartalk_jax.tokenizers.hashing import fingerprint_of
 
 VECTORS = 2  # of a frame: 50 in a second
@@ -210,32 +211,42 @@ def filled(kind, config, source, unused):
   shapes = {name: x.shape for name, x in like.params.items()}
   shapes.pop(SILENCE)
   weights = fill(source, kind.rules(config), shapes, unused)
-  silence_1S = np.zeros((1, samples_of(like)), np.float32)
-  features_1tAF = jax.jit(like.apply)(weights, silence_1S)
-  silence_AF = np.array(features_1tAF[0, 0], np.float32)
-  if not np.isfinite(silence_AF).all():
+  params = {**weights, SILENCE: like.silence_AF}
+  speech = dataclasses.replace(like, params=params)
+  # Put in its place when it is known: so the network is compiled only once.
+  [features_tAF] = encode(speech, [np.zeros(samples_of(like), np.float32)])
+  params[SILENCE] = np.array(features_tAF[0])
+  if not np.isfinite(params[SILENCE]).all():
     raise UserError(
       f"{source.where}: the network makes NaN or infinity of silence; download "
       "it again"
     )
-  return dataclasses.replace(like, params={**weights, SILENCE: silence_AF})
+  return speech
 
 
 def described(config, window, states, said):
   """A kind's configuration of what a user chose and a config.json says.
 
   Args:
-    config: class, a Window.
+    config: class, a Window that has `last_state`.
     window: (left, step, right).
-    states: numbers.
+    states: numbers; the last one if None.
     said: its other fields.
 
   Raises:
     UserError: they do not fit.
   """
   left, step, right = window
-  chosen = {"left": left, "step": step, "right": right, "states": states}
-  return from_config(config, {**chosen, **said})
+  chosen = {
+    "left": left,
+    "step": step,
+    "right": right,
+    "states": states or (0,),
+  }
+  found = from_config(config, {**chosen, **said})
+  if states is None:
+    found = dataclasses.replace(found, states=(found.last_state,))
+  return found
 
 
 def processed(source, key, default, known):
@@ -246,7 +257,7 @@ def processed(source, key, default, known):
   """
   value = source.processor.get(key, default)
   # True is 1 to Python.
-  if not any(type(value) is type(x) and value == x for x in known):
+  if value not in known or isinstance(value, bool) != isinstance(default, bool):
     raise UserError(
       f"{source.where}/preprocessor_config.json: {key} is {shown(value)}, but "
       f"{' or '.join(map(shown, known))} alone is known here"

@@ -14,8 +14,8 @@ import numpy as np
 from eartalk_jax.spans import frames_of, latents_of, latents_over
 from eartalk_jax.tokenizers import remembers_nothing, to_uint8
 
-# Pictures in one compiled call: 64 are slower than 32 on a CPU, per picture; and
-# pixels, since a wide network keeps hundreds of numbers for each of them.
+# Pictures in one compiled call: 64 are slower than 32 on a CPU, per picture.
+# And pixels, since a wide network keeps hundreds of numbers for each of them.
 _ROWS, _PIXELS = 32, 2**19
 
 

@@ -23,8 +23,10 @@ from eartalk_jax.speech.whisper.spectrogram import log_mel
 _KIND = sys.modules[__name__]
 _NAME = "whisper"
 # Tensors of the decoder, and of the tasks of fine-tuned encoders.
-_UNUSED = (r"(model\.)?decoder\..*|layer_weights", r"(proj_out|projector)\..*")
-_UNUSED += (r"classifier\..*",)
+_UNUSED = (
+  r"(model\.)?decoder\..*|layer_weights",
+  r"(proj_out|projector|classifier)\..*",
+)
 _IGNORED = (
   *pretrained.IGNORED,
   *("dropout", "encoder_layerdrop", "init_std", "num_hidden_layers"),

@@ -49,13 +49,18 @@ class Config(Window):
     check_range(self, 1, 100_000, "max_source_positions")
     if self.d_model % self.encoder_attention_heads:
       raise ValueError("d_model is no multiple of encoder_attention_heads")
-    self.check(self.encoder_layers)
+    self.check(self.last_state)
     if VECTORS * self.frames > self.max_source_positions:
       raise ValueError(
         f"left, step and right are {self.frames} frames together; "
         f"max_source_positions {self.max_source_positions} has room for "
         f"{self.max_source_positions // VECTORS}"
       )
+
+  @property
+  def last_state(self):
+    """Number of the last hidden state."""
+    return self.encoder_layers
 
 
 def _norm(name):

@@ -31,7 +31,18 @@ from eartalk_jax.tokenizers.wan.config import MEAN, PUBLISHED, STD, Config
 from eartalk_jax.tokenizers.wan.network import Network
 from eartalk_jax.tokenizers.wan.originals import is_original, renamed_original
 
-__all__ = ["PUBLISHED", "Config", "WanTokenizer"]
+__all__ = [
+  "PUBLISHED",
+  "Config",
+  "WanTokenizer",
+  "abstract",
+  "foreign",
+  "imported",
+  "init",
+  "load",
+  "recognises",
+  "rules",
+]
 
 _KIND = sys.modules[__name__]
 _CLASS = "AutoencoderKLWan"
@@ -91,6 +102,7 @@ def init(config):
   return init
 
 
+@functools.lru_cache(maxsize=4)  # an import asks for it several times
 def abstract(config):
   """The tokenizer with shapes for weights."""
   return pretrained.abstract(
