@@ -20,6 +20,7 @@ def get_config():
   """Returns the configuration; the command overrides any leaf of it."""
   c = ml_collections.ConfigDict()
   c.model = {
+    "kind": "patches",
     "size": 512,
     "patch": 8,
     "channels": 16,
@@ -34,6 +35,8 @@ def get_config():
     "frames": "data/frames/train",
     "held_out": "",
     "per_clip": 8,
+    "length": 1,
+    "crop": 0,
     "threads": 8,
     "prefetch": 4,
   }

@@ -92,6 +92,7 @@ def _tokenize(frames, tokenizer, speech, out, mirror, features):
       "track_sizes": frames.manifest["track_sizes"],
       "speech": describe_speech(speech),
       "stride": tokenizer.stride,
+      **_left_over(entries, tokenizer.stride),
       "kind": "tokens",
       "config": job,
       "tokenizer_fingerprint": tokenizer.fingerprint,
@@ -101,6 +102,20 @@ def _tokenize(frames, tokenizer, speech, out, mirror, features):
       "shards": entries,
     },
   )
+
+
+def _left_over(entries, stride):
+  """What latents of several frames leave over, for the manifest.
+
+  A latent after the first is `stride` frames or none: fewer at the end of a
+  clip are heard, and can be portraits, and are never to be made.
+  """
+  lengths = [n for entry in entries for n in entry["lengths"]]
+  return {
+    "left_over": sum((n - 1) % stride for n in lengths),
+    # Of a first latent alone: it is given, and nothing is left to learn.
+    "too_short": sum(n < first_made(stride) * (1 + stride) for n in lengths),
+  }
 
 
 def _check_mirror(frames):

@@ -55,6 +55,12 @@ def _arguments():
     help="share of the clips if below 1, else their number (default 0.1)",
   )
   parser.add_argument(
+    "--scale",
+    type=integer(1, 8),
+    default=1,
+    help="pictures so many times as large as 160 to 192 px (default 1)",
+  )
+  parser.add_argument(
     "--workers",
     type=integer(1, 1024),
     default=cores(),
@@ -72,6 +78,8 @@ def _claimed(root, args):
     "seconds": args.seconds,
     "held_out_seconds": args.held_out_seconds,
   }
+  if args.scale != 1:  # older corpora go on
+    settings["scale"] = args.scale
   check_folder(root)
   with alone_in(root):
     note = root / "corpus.json"
@@ -95,7 +103,7 @@ def _make(root, args):
   counts = dict(zip(PARTS, (args.clips - held, held), strict=True))
   seconds = dict(zip(PARTS, (args.seconds, args.held_out_seconds), strict=True))
   jobs = [
-    ClipJob(str(root), args.seed, part, i, seconds[part])
+    ClipJob(str(root), args.seed, part, i, seconds[part], args.scale)
     for part, count in counts.items()
     for i in range(count)
   ]

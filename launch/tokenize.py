@@ -49,6 +49,23 @@ def main():
     f"{args.out}: {manifest['clips']} clips, {manifest['frames']} pictures, "
     f"{manifest['frames'] / seconds:.0f} pictures/s"
   )
+  for line in _lines(manifest):
+    print(f"{args.out}: {line}")
+
+
+def _lines(manifest):
+  """What is said of a token dataset whose clips are not wholly in latents."""
+  stride = manifest["stride"]
+  if manifest["left_over"]:
+    yield (
+      f"{manifest['left_over']} of the pictures, at ends of clips, are in no "
+      f"latent: a clip is 1 + n * {stride} frames"
+    )
+  if manifest["too_short"]:
+    yield (
+      f"{manifest['too_short']} clips are shorter than the {1 + stride} frames "
+      "of two latents; training skips them"
+    )
 
 
 if __name__ == "__main__":

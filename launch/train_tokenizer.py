@@ -22,8 +22,9 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.evaluation.scores import psnr
 from eartalk_jax.outputs import check_folder
 from eartalk_jax.processes.preflight import preflight
-from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
+from eartalk_jax.spans import first_made, frames_of
 from eartalk_jax.tokenizers.coding import round_trip
+from eartalk_jax.tokenizers.trainable import Model, trainable
 from eartalk_jax.training.compilation import use_compile_cache
 from eartalk_jax.training.run_config import FREE, RunConfig
 from eartalk_jax.training.sharding import check_batch, local_rows, make_mesh
@@ -34,15 +35,19 @@ from eartalk_jax.training.tokenizer_training import (
 )
 from launch import configured
 
-# Places and speeds: the fingerprint says whether the same pictures are there.
+# Places and speeds, and what runs before it did not have: the fingerprint says
+# whether it is the same network and the same pictures.
 _FREE = (
+  "model.kind",
+  "data.length",
+  "data.crop",
   "data.frames",
   "data.held_out",
   "data.threads",
   "data.prefetch",
   *(f"run.{name}" for name in FREE),
 )
-# Held-out pictures of each clip that the final PSNR is taken over.
+# Held-out latents of each clip that the final PSNR is taken over.
 _PER_CLIP = 8
 
 
@@ -51,14 +56,14 @@ class TokenizerTraining:
   """A whole config file.
 
   Attributes:
-    model: of the autoencoder.
+    model: of the network; its kind is "patches" unless it says another.
     objective: of the loss.
     data: what to read.
     run: of the training.
     statistics_pictures: training pictures that the normalisation is from.
   """
 
-  model: TokenizerConfig
+  model: Model
   objective: ObjectiveConfig
   data: PictureConfig
   run: RunConfig
@@ -75,7 +80,9 @@ def train(config, workdir):
     UserError: something does not fit; the message says what.
   """
   use_compile_cache()
-  config = from_config(TokenizerTraining, config)
+  config = from_config(TokenizerTraining, _with_kind(config))
+  network = trainable(config.model)
+  _check_pieces(config, network)
   held_out = config.data.held_out
   check_folder(workdir, "--workdir", [config.data.frames, held_out or None])
   dataset = _open(config.data.frames, config.model.size)
@@ -94,7 +101,7 @@ def train(config, workdir):
       print(f"held-out PSNR: {decibels:.2f} dB ({held_out.directory})")
 
   train_tokenizer(
-    config.model,
+    network,
     config.objective,
     config.run,
     PictureBatches(dataset, config.data, size, seed, rows),
@@ -107,16 +114,56 @@ def train(config, workdir):
 
 
 def held_out_psnr(tokenizer, dataset):
-  """Mean PSNR in dB over some pictures of every clip."""
+  """Mean PSNR in dB over some frames of every clip.
+
+  Where a latent is several frames, those of the first latents after the
+  portrait, which comes back as it went.
+  """
   scores = []
   for index in range(len(dataset.source)):
     frames_TYX3 = dataset.source[index]["frames"]
-    chosen = np.linspace(0, len(frames_TYX3) - 1, _PER_CLIP).astype(int)
-    true_BYX3 = frames_TYX3[chosen]
-    decoded_BYX3 = round_trip(tokenizer, true_BYX3[None])[0]
-    pairs = zip(decoded_BYX3, true_BYX3, strict=True)
+    first = first_made(tokenizer.stride)
+    if first:
+      stop = frames_of(_PER_CLIP, tokenizer.stride).stop
+      true_TYX3 = frames_TYX3[:stop]
+    else:
+      chosen = np.linspace(0, len(frames_TYX3) - 1, _PER_CLIP).astype(int)
+      true_TYX3 = frames_TYX3[chosen]
+    decoded_TYX3 = round_trip(tokenizer, true_TYX3[None])[0]
+    pairs = zip(decoded_TYX3[first:], true_TYX3[first:], strict=True)
     scores += [psnr(decoded, true) for decoded, true in pairs]
   return float(np.mean(scores))
+
+
+def _with_kind(config):
+  """The same; files that are older than the kinds mean the first of them."""
+  config = to_dict(config)
+  model = config.get("model")
+  if isinstance(model, dict):
+    config["model"] = {"kind": "patches", **model}
+  return config
+
+
+def _check_pieces(config, network):
+  """Raises UserError if a network cannot learn from such pieces of clips."""
+  length, crop, stride = config.data.length, config.data.crop, network.stride
+  if (length - 1) % stride or length == 1 < stride:
+    raise UserError(
+      f"config: data.length is {length}, but a latent of the kind "
+      f"{network.kind!r} is {stride} frames, after a first one; give "
+      f"{1 + stride}, {1 + 2 * stride} or more in such steps"
+    )
+  if not crop:
+    return
+  if not network.crops:
+    raise UserError(
+      f"config: data.crop is {crop}, but the kind {network.kind!r} learns "
+      "whole pictures; set it to 0"
+    )
+  try:
+    dataclasses.replace(network.config, size=crop)
+  except ValueError as error:
+    raise UserError(f"config: data.crop: {error}") from None
 
 
 def _open(directory, size):

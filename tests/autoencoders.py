@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from eartalk_jax.tokenizers.autoencoder import TokenizerConfig
-from eartalk_jax.training.tokenizer_training import init_params
+from eartalk_jax.tokenizers.patches import init_params
 
 CONFIG = TokenizerConfig(
   size=16,

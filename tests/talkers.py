@@ -115,21 +115,21 @@ def batch(cfg=TINY, rows=2, frames=11, seed=0):
   def given(share):
     return jnp.asarray(rng.random(shape_BT) < share)
 
-  emotion = rng.integers(0, cfg.controls[1].size, (*shape_BT, 1))
+  emotion = rng.integers(0, cfg.controls[1].size, (*shape_BT, cfg.stride))
   return {
     "latents_BThwC": normal(*shape_BT, *cfg.latent_shape),
     "sink_BShwC": normal(rows, cfg.sinks, *cfg.latent_shape),
     "signals": Signals(
       Signal(normal(*shape_BT, cfg.heard), given(0.8)),
       {
-        "pose": Signal(normal(*shape_BT, 3), given(0.7)),
+        "pose": Signal(normal(*shape_BT, 3 * cfg.stride), given(0.7)),
         "emotion": Signal(jnp.asarray(emotion, jnp.float32), given(0.7)),
       },
     ),
     "portrait": Signals(
       Signal(jnp.zeros((rows, 0)), jnp.zeros(rows, bool)),
       {
-        "pose": Signal(normal(rows, 3), jnp.arange(rows) % 2 == 0),
+        "pose": Signal(normal(rows, 3 * cfg.stride), jnp.arange(rows) % 2 == 0),
         "emotion": Signal(
           jnp.asarray(emotion[:, 0], jnp.float32), jnp.arange(rows) % 2 == 1
         ),

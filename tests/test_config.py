@@ -85,7 +85,7 @@ def test_differences_name_the_dotted_key_and_both_values():
 SHIPPED = (
   "base demo demo_masked paper paper_fast ear_70m ear_300m ear_1b ear_7b"
 )
-TOKENIZERS = "tokenizer tokenizer_demo"
+TOKENIZERS = "tokenizer tokenizer_demo tokenizer_video tokenizer_video_small"
 
 
 @pytest.mark.parametrize(

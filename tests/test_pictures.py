@@ -22,7 +22,7 @@ def batches(dataset, seed=0, rows=None, **settings):
 
 def take(source, count, start=0):
   steps = itertools.islice(source.iterate(start), count)
-  return np.stack([batch["pictures_BYX3"] for batch in steps])
+  return np.stack([batch["clips_BNYX3"][:, 0] for batch in steps])
 
 
 def test_they_are_frames_of_the_clips(dataset):
@@ -35,6 +35,50 @@ def test_they_are_frames_of_the_clips(dataset):
   seen = {picture.tobytes() for picture in pictures_SBYX3.reshape(48, -1)}
   assert seen <= known
   assert len(seen) > len(known) / 2
+
+
+def test_pieces_are_frames_one_after_another_of_long_clips(
+  dataset,
+):
+  # Of clips of 6, 7, 5, 3, 4 and 9 frames those of 6 and more.
+  clips = [clip["frames"] for clip in dataset.source]
+  known = {
+    clip[first : first + 6].tobytes(): (number, first)
+    for number, clip in enumerate(clips)
+    for first in range(len(clip) - 5)
+  }
+  source = batches(dataset, length=6, per_clip=2)
+  first, *others = itertools.islice(source.iterate(0), 12)
+  assert first["clips_BNYX3"].shape == (4, 6, 16, 16, 3)
+  found = {
+    known[piece.tobytes()]
+    for batch in [first, *others]
+    for piece in batch["clips_BNYX3"]
+  }
+  assert found == set(known.values()) and len(found) == 7
+  part = batches(dataset, length=6, per_clip=2, rows=[1, 2])
+  np.testing.assert_array_equal(
+    next(iter(part.iterate(0)))["clips_BNYX3"], first["clips_BNYX3"][1:3]
+  )
+
+
+def test_a_crop_is_one_square_of_all_frames_of_a_piece(dataset):
+  whole, cropped = (
+    next(iter(batches(dataset, length=3, crop=crop).iterate(0)))["clips_BNYX3"]
+    for crop in (0, 5)
+  )
+  assert cropped.shape == (4, 3, 5, 5, 3)
+  for piece, part in zip(whole, cropped, strict=True):
+    assert any(
+      np.array_equal(piece[:, y : y + 5, x : x + 5], part)
+      for y in range(12)
+      for x in range(12)
+    )
+
+
+def test_clips_that_are_all_too_short_are_refused(dataset):
+  with pytest.raises(UserError, match="data.length is 10, .* has 9 frames"):
+    batches(dataset, length=10)
 
 
 def test_starting_late_gives_the_later_batches(dataset):
@@ -77,7 +121,9 @@ def test_the_fingerprint_names_seed_data_and_choice(dataset, tmp_path):
     batches(dataset).fingerprint,
     batches(dataset, seed=1).fingerprint,
     batches(dataset, per_clip=2).fingerprint,
+    batches(dataset, length=2).fingerprint,
+    batches(dataset, crop=8).fingerprint,
     batches(other).fingerprint,
   ]
-  assert len({str(sorted(p.items())) for p in prints}) == 4
+  assert len({str(sorted(p.items())) for p in prints}) == 6
   assert batches(dataset, threads=2).fingerprint == prints[0]

@@ -9,21 +9,32 @@ import tiny
 from jax.sharding import PartitionSpec as P
 from tiny import RULES, run_config, train
 
-from configs import base, paper, paper_fast
+from configs import (
+  base,
+  paper,
+  paper_fast,
+  tokenizer,
+  tokenizer_ltx_small,
+  tokenizer_video,
+)
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.optimization.optimizer import OptimizerConfig, make_optimizer
+from eartalk_jax.tokenizers import ltx
+from eartalk_jax.tokenizers.trainable import KINDS, trainable
 from eartalk_jax.training.sharding import (
   AUTOENCODER_RULES,
   TALKER_RULES,
+  TOKENIZER_RULES,
   MeshConfig,
   make_mesh,
   put_batch,
   tree_shardings,
 )
 from eartalk_jax.training.train_step import make_init
+from launch.train_tokenizer import TokenizerTraining
 
 
 def specs(tree, rules, *sizes):
@@ -174,3 +185,23 @@ def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
     UserError, match="batch_size 6 is not a multiple of the 8"
   ):
     train(tmp_path, run_config(batch_size=6))
+
+
+@pytest.mark.parametrize(
+  "config", [tokenizer, tokenizer_video, tokenizer_ltx_small]
+)
+def test_all_weights_of_a_tokenizer_have_a_place_on_large_meshes(config):
+  config = from_config(TokenizerTraining, config.get_config())
+  network = trainable(config.model)
+  shapes = jax.eval_shape(network.init, jax.random.key(0))
+  assert set(KINDS) == set(TOKENIZER_RULES)
+  tree_shardings(
+    shapes, make_mesh(MeshConfig(2, 4)), TOKENIZER_RULES[network.kind]
+  )
+
+
+@pytest.mark.parametrize("version", ltx.PUBLISHED)
+def test_so_have_those_of_published_networks(version):
+  network = KINDS["ltx"](ltx.PUBLISHED[version])
+  shapes = jax.eval_shape(network.init, jax.random.key(0))
+  tree_shardings(shapes, make_mesh(MeshConfig(2, 4)), TOKENIZER_RULES["ltx"])

@@ -48,6 +48,7 @@ VARIANTS = {
   "two sinks": {"sinks": 2},
   "cyclic, two sinks": {"positions": "cyclic", "sinks": 2},
   "no sink": {"without": ("sink",)},
+  "stride 4": {"stride": 4},
   "no anchor, no direct path": {"without": ("anchor", "direct")},
 }
 
@@ -58,6 +59,7 @@ VARIANTS = {
     "plain",
     "cyclic, two sinks",
     "no sink",
+    "stride 4",
     *(
       pytest.param(variant, marks=pytest.mark.proof)
       for variant in ("cyclic", "two sinks", "no anchor, no direct path")

@@ -17,9 +17,8 @@ from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
 from eartalk_jax.tokenizers.autoencoder import Autoencoder, TokenizerConfig
 from eartalk_jax.tokenizers.coding import decode, encode
-from eartalk_jax.tokenizers.patches import PatchTokenizer
+from eartalk_jax.tokenizers.patches import PatchTokenizer, init_params
 from eartalk_jax.tokenizers.storing import load_tokenizer, save_tokenizer
-from eartalk_jax.training.tokenizer_training import init_params
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +248,7 @@ def test_one_that_is_half_replaced_is_none(tmp_path, tokenizer, monkeypatch):
 @pytest.mark.parametrize("size", [256, 512])
 def test_the_real_size_has_the_right_shapes(size):
   settings = real_config.get_config().model.to_dict() | {"size": size}
+  assert settings.pop("kind") == "patches"
   config = from_config(TokenizerConfig, settings)
   model = Autoencoder(config)
   pictures_BYX3 = jax.ShapeDtypeStruct((2, size, size, 3), jnp.float32)

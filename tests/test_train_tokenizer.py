@@ -1,7 +1,11 @@
 """launch.train_tokenizer: it learns, normalises, resumes and is strict."""
 
+import itertools
+import json
 import os
 import pathlib
+import re
+import shutil
 import subprocess
 import sys
 
@@ -11,8 +15,9 @@ from frames import write_frames
 
 from configs import tokenizer as real_config
 from configs import tokenizer_demo
+from data_pipelines.pictures import PictureBatches, PictureConfig
 from data_pipelines.shards import open_dataset
-from eartalk_jax.config import flatten
+from eartalk_jax.config import flatten, from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.telemetry.metrics import read_metrics
 from eartalk_jax.tokenizers.coding import encode
@@ -76,6 +81,83 @@ def test_run_again_it_changes_nothing_and_tells_the_psnr(trained, root, capsys):
   dataset = open_dataset(root / "held_out", "frames")
   decibels = held_out_psnr(load_tokenizer(trained / "tokenizer"), dataset)
   assert f"held-out PSNR: {decibels:.2f} dB" in said
+
+
+def test_a_run_of_before_there_were_kinds_goes_on(trained, root, tmp_path):
+  old = tmp_path / "run"
+  shutil.copytree(trained, old)
+  saved = json.loads((old / "config.json").read_text())
+  del saved["model"]["kind"], saved["data"]["length"], saved["data"]["crop"]
+  (old / "config.json").write_text(json.dumps(saved))
+  config = tiny_config(root)
+  with config.unlocked():
+    del config.model.kind, config.data.length, config.data.crop
+  train(config, old)
+  same = [
+    load_tokenizer(run / "tokenizer").fingerprint for run in (old, trained)
+  ]
+  assert same[0] == same[1]
+
+
+def video_config(root, **changes):
+  """A network of the kind wan in which a latent is two frames."""
+  c = tiny_config(root, 4)
+  c.model = {
+    "kind": "wan",
+    "size": 16,
+    "base_dim": 4,
+    "decoder_base_dim": None,
+    "z_dim": 4,
+    "dim_mult": (1, 2),
+    "num_res_blocks": 1,
+    "temperal_downsample": (True,),
+    "is_residual": False,
+    "patch_size": None,
+  }
+  c.data.update(length=3, crop=8)
+  c.run.update(batch_size=8, save_every=2, log_every=1, diagnose_every=100)
+  c.statistics_pictures = 48
+  c.data.update(changes)
+  return c
+
+
+def test_a_kind_that_sees_time_is_trained_on_pieces_of_clips(
+  root, tmp_path, capsys
+):
+  config = video_config(root)
+  train(config, tmp_path / "run")
+  tokenizer = load_tokenizer(tmp_path / "run" / "tokenizer")
+  assert (tokenizer.kind, tokenizer.stride) == ("wan", 2)
+  assert tokenizer.picture_shape == (16, 16)
+  said = re.search(r"held-out PSNR: (\d+\.\d+) dB", capsys.readouterr().out)
+  # The portrait, which comes back as it went, does not count.
+  assert 3 < float(said[1]) < 30
+  # Each channel has its mean and deviation, over the pieces that it learned.
+  dataset = open_dataset(root / "frames", "frames")
+  data = from_config(PictureConfig, config.data.to_dict())
+  pieces = itertools.islice(PictureBatches(dataset, data, 8, 0).iterate(0), 2)
+  latents_BthwC = np.concatenate(
+    [encode(tokenizer, batch["clips_BNYX3"]) for batch in pieces]
+  )
+  np.testing.assert_allclose(latents_BthwC.mean((0, 1, 2, 3)), 0, atol=1e-4)
+  np.testing.assert_allclose(latents_BthwC.std((0, 1, 2, 3)), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+  "changes, message",
+  [
+    ({"length": 4}, "data.length is 4, .*'wan' is 2 frames.* give 3, 5"),
+    ({"length": 1}, "data.length is 1"),
+    ({"crop": 9}, "data.crop: size 9 is not a multiple of 2"),
+    ({"length": 9}, "longest of 20 clips .* has 6 frames"),
+  ],
+)
+def test_pieces_that_a_network_cannot_learn_from_are_refused(
+  root, tmp_path, changes, message
+):
+  with pytest.raises(UserError, match=message):
+    train(video_config(root, **changes), tmp_path / "run")
+  assert not (tmp_path / "run").exists()
 
 
 def test_another_configuration_in_the_folder_is_refused(trained, root):

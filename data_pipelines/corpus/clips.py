@@ -1,6 +1,6 @@
 """One clip: a person saying something, as an mp4 file with its truth.
 
-A clip is a pure function of (seed, part, index, seconds). The truth is
+A clip is a pure function of (seed, part, index, seconds, scale). The truth is
 written first, so an mp4 file that is there is complete in every respect.
 """
 
@@ -30,6 +30,7 @@ class ClipJob:
   part: str
   index: int
   seconds: float
+  scale: int = 1
 
   @property
   def video_path(self):
@@ -57,7 +58,8 @@ def make_clip(job):
   timing = make_timing(rngs[0], job.seconds)
   voice = speech.make_voice(rngs[1], held_out)
   text, talk = _talk(rngs[1], voice, timing.seconds, held_out)
-  person, framing = make_identity(rngs[2]), make_framing(rngs[2])
+  person = make_identity(rngs[2])
+  framing = make_framing(rngs[2], job.scale)
   motion = make_motion(rngs[3], timing.times_T, timing.seconds)
   mouth_T3 = visemes.mouth_shapes(talk.phonemes, timing.times_T, timing.seconds)
   samples_AS, sample_rate = make_sound(rngs[4], talk, timing.seconds)

@@ -32,10 +32,10 @@ class Framing:
   face: float
 
 
-def make_framing(rng):
-  """Draws a picture size and a place for the head."""
+def make_framing(rng, scale=1):
+  """Draws a picture size, so many times as large, and a place for the head."""
   sizes = ((160, 160), (176, 176), (192, 160), (160, 192), (176, 160))
-  width, height = sizes[rng.integers(len(sizes))]
+  width, height = np.multiply(scale, sizes[rng.integers(len(sizes))]).tolist()
   return Framing(
     width,
     height,

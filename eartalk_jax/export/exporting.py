@@ -23,8 +23,8 @@ from eartalk_jax.export.writing import write_weights
 from eartalk_jax.files import making_folder, write_json
 from eartalk_jax.models.config import TalkerConfig
 from eartalk_jax.models.talker import Talker, init_params
+from eartalk_jax.tokenizers import patches
 from eartalk_jax.tokenizers.storing import load_tokenizer
-from eartalk_jax.training import tokenizer_training
 from eartalk_jax.trees import path_name
 
 _HERE = pathlib.Path(__file__).parent
@@ -124,9 +124,7 @@ def split(arrays, depth):
 
 def tokenizer_shapes(config):
   """{path: shape} of the weights of a tokenizer."""
-  shapes = jax.eval_shape(
-    tokenizer_training.init_params(config), jax.random.key(0)
-  )
+  shapes = jax.eval_shape(patches.init_params(config), jax.random.key(0))
   return _shapes(shapes)
 
 

@@ -5,8 +5,8 @@ them, over the training pictures. Not one per channel: the objective gives each
 channel a scale by what it means to the picture, and equal errors should stay
 equally visible.
 
-Dimension key: B pictures, s = 1 frame of a latent, Y X picture, h w latent
-grid, C channels.
+Dimension key: B pictures or clips, T frames, t = T latents, s = 1 frame of a
+latent, Y X picture, h w latent grid, C channels.
 """
 
 import dataclasses
@@ -102,6 +102,50 @@ class PatchTokenizer:
     return jnp.asarray(self.mean_C, jnp.float32)[None, None, None]
 
 
+@dataclasses.dataclass(frozen=True)
+class Trainable:
+  """See `tokenizers.trainable`; each frame is a latent."""
+
+  config: TokenizerConfig
+
+  kind, Config = "patches", TokenizerConfig
+  stride, crops = 1, False
+
+  def init(self, key):
+    """See `Trainable`."""
+    return init_params(self.config)(key)
+
+  def encode(self, params, frames_BTYX3):
+    """See `Trainable`."""
+    return self._each(params, frames_BTYX3, "encode")
+
+  def decode(self, params, latents_BthwC):
+    """See `Trainable`."""
+    return self._each(params, latents_BthwC, "decode")
+
+  def finished(self, params, mean_C, variance_C):
+    """See `Trainable`."""
+    std = np.float32(np.sqrt(np.mean(variance_C)))
+    return PatchTokenizer(self.config, params, mean_C.astype(np.float32), std)
+
+  def _each(self, params, x_BT, method):
+    """A method of the network for each frame alone."""
+    network, lead = Autoencoder(self.config), x_BT.shape[:2]
+    x_B = x_BT.reshape(-1, *x_BT.shape[2:])
+    made = network.apply({"params": params}, x_B, method=method)
+    return jax.tree.map(lambda y_B: y_B.reshape(*lead, *y_B.shape[1:]), made)
+
+
+def init_params(config):
+  """key -> parameters of the Autoencoder."""
+
+  def init(key):
+    picture_1YX3 = jnp.zeros((1, config.size, config.size, 3))
+    return Autoencoder(config).init(key, picture_1YX3)["params"]
+
+  return init
+
+
 def load(config, arrays):
   """The tokenizer of a configuration and all of its arrays.
 
@@ -142,10 +186,6 @@ def _fit(arrays, config):
 
 def _shapes(config):
   """{name: shape} of the autoencoder's weights."""
-
-  def init():
-    picture_1YX3 = jnp.zeros((1, config.size, config.size, 3))
-    return Autoencoder(config).init(jax.random.key(0), picture_1YX3)["params"]
-
-  leaves = traverse_util.flatten_dict(jax.eval_shape(init), sep="/")
+  params = jax.eval_shape(init_params(config), jax.random.key(0))
+  leaves = traverse_util.flatten_dict(params, sep="/")
   return {name: leaf.shape for name, leaf in leaves.items()}

@@ -21,6 +21,10 @@ from eartalk_jax.importing.filling import fill, shapes_of
 from eartalk_jax.tokenizers.hashing import fingerprint_of
 
 STATISTICS = ("latent_mean", "latent_std")
+# Log-variance that such a network begins its training with. At 0 the noise of
+# the posterior is louder than the latents of a fresh encoder, which then learn
+# to say nothing: after 120 steps their deviation had fallen from 0.2 to 0.02.
+CERTAIN = -6.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

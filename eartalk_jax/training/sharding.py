@@ -43,6 +43,18 @@ TALKER_RULES = (
   (r"(null|unknown|start|type|states)$", P()),
   *AUTOENCODER_RULES,
 )
+# Of what is made of convolutions: the inputs' channels are shared out, and
+# whatever has one number for a channel is whole.
+CONVOLUTION_RULES = (
+  (r"kernel$", P("fsdp", None)),  # [..., I, O]
+  (r"(bias|gamma|scale[12]?|table|multiplier)$", P()),
+)
+# Of each kind of tokenizer that is trained.
+TOKENIZER_RULES = {
+  "patches": AUTOENCODER_RULES,
+  "ltx": CONVOLUTION_RULES,
+  "wan": CONVOLUTION_RULES,
+}
 # Of the state, but of no parameter.
 _BOOKKEEPING = r"(^|/)(step|count|ns_coeffs|losses|log_norms)$"
 # An array of fewer numbers, or of a smaller share of the state, stays whole
