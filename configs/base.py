@@ -18,7 +18,7 @@ def get_config():
   """Returns the configuration; `launch.train` overrides any leaf of it."""
   c = ml_collections.ConfigDict()
   c.recipe = {"kind": "ear"}
-  c.tokenizer = "runs/base/tokenizer"
+  c.tokenizer = "encoders/wan2.1"
   c.model = {
     "latent_shape": (64, 64, 16),
     "patch": 4,
@@ -61,11 +61,11 @@ def get_config():
     "dtype": "bfloat16",
     "remat": True,
     "unroll": 1,
-    "stride": 1,
+    "stride": 4,
   }
   c.data = {
     "tokens": "data/tokens/train",
-    "frames": 64,
+    "frames": 32,
     "threads": 4,
     "prefetch": 4,
   }

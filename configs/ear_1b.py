@@ -20,7 +20,6 @@ from configs import base
 def get_config():
   """Returns base.py at that size."""
   c = base.get_config()
-  c.tokenizer = "runs/ear_1b/tokenizer"
   model, run = c.model, c.run
   model.audio.steps, model.audio.bins = 4, 80  # mel:80
   model.width, model.depth, model.heads = 2048, 14, 16

@@ -15,11 +15,10 @@ from configs import base
 def get_config():
   """Returns base.py at that size."""
   c = base.get_config()
-  c.tokenizer = "runs/ear_300m/tokenizer"
   model, run = c.model, c.run
   model.audio.steps, model.audio.bins = 4, 80  # mel:80
   model.width, model.depth, model.heads = 1024, 16, 16
   model.head.width, model.head.depth, model.head.heads = 1024, 4, 16
-  run.batch_size, run.accumulate = 128, 8
+  run.batch_size, run.accumulate = 128, 4
   run.optimizer.peak_lr = 4e-4
   return c

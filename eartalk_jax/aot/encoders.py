@@ -1,8 +1,8 @@
 """The encoders that a proof is for: by a published name, without weights.
 
-  wan2.1             a published configuration, shapes in the place of weights,
-                     for pictures of the size that the model's latents need
-  runs/tokenizer     the folder of one
+wan2.1             a published configuration, shapes in the place of weights,
+                   for pictures of the size that the model's latents need
+runs/tokenizer     the folder of one
 """
 
 import dataclasses

@@ -19,9 +19,10 @@ from eartalk_jax.models.signals import Signals
 from eartalk_jax.scaling import traced
 from eartalk_jax.spans import FRAME_SAMPLES
 from eartalk_jax.streaming import programs
+from eartalk_jax.tokenizers import remembers_nothing
 
-# Windows of speech in a call.
-_WINDOWS = 8
+# Windows of speech and pictures in a call.
+_WINDOWS, _PICTURES = 8, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +82,7 @@ def stream_step(recipe, cfg, tokenizer, topology, streams):
   given = signals, NO_GUIDANCE, one_B, one_B, one_B
   program = step.trace(weights, decoder, state, *given)
   held = weights, decoder, state
-  done = compiled(
-    program, held, given, (weights, decoder), mesh, topology
-  )
+  done = compiled(program, held, given, (weights, decoder), mesh, topology)
   latent_BhwC = jax.ShapeDtypeStruct(
     (streams, *tokenizer.latent_shape), jnp.float32
   )
@@ -99,8 +98,13 @@ def stream_step(recipe, cfg, tokenizer, topology, streams):
   )
 
 
-def encode_step(tokenizer, topology, clips):
-  """The step that encodes the next frames of some clips, as Step."""
+def encode_step(tokenizer, topology):
+  """The step that encodes the next frames of clips, as Step.
+
+  As many clips as `launch.tokenize` has in a call: one of a network over time,
+  many of pictures.
+  """
+  clips = _PICTURES if remembers_nothing(tokenizer) else 1
   mesh, put = alone(topology)
   pictures_BYX3 = _pictures(clips, *tokenizer.picture_shape)
   frames_BsYX3 = _pictures(clips, tokenizer.stride, *tokenizer.picture_shape)
@@ -129,7 +133,13 @@ def speech_step(speech, topology):
   size = speech.before + speech.step * FRAME_SAMPLES + speech.after
   samples_BS = put(jax.ShapeDtypeStruct((_WINDOWS, size), jnp.float32))
   params = put(_shapes(speech.params))
-  program = jax.jit(speech.apply).trace(params, samples_BS)
+
+  def hear(params, samples_BS):
+    # As `speech` has it computed: equal features on all machines.
+    with jax.default_matmul_precision("float32"):
+      return speech.apply(params, samples_BS)
+
+  program = jax.jit(hear).trace(params, samples_BS)
   return Step(
     compiled(program, params, samples_BS, params, mesh, topology),
     _WINDOWS * speech.step,
