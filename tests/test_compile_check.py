@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base, demo
+from configs import base, demo, paper
 from eartalk_jax.aot import (
   compiling,
   encoder_report,
@@ -308,9 +308,9 @@ def test_how_many_streams_are_real_time_is_told_honestly(
 
 
 def test_an_encoder_that_does_not_fit_the_model_is_named():
-  model = from_config(TrainConfig, base.get_config()).model
+  model = from_config(TrainConfig, paper.get_config()).model
   assert encoders.tokenizer_for("wan2.1", model).picture_shape == (512, 512)
-  quarter = dataclasses.replace(model, latent_shape=(16, 16, 16))
+  quarter = dataclasses.replace(model, latent_shape=(16, 16, 16), patch=1)
   assert encoders.tokenizer_for("wan2.1", quarter).picture_shape == (128, 128)
   with pytest.raises(UserError, match=r"\(16, 16, 128\), each of 8 frames"):
     encoders.tokenizer_for("ltx0.9.0", model)
@@ -318,6 +318,8 @@ def test_an_encoder_that_does_not_fit_the_model_is_named():
     encoders.tokenizer_for("wan2.3", model)
   hubert = encoders.speech_for("hubert-large-ls960-ft")
   assert encoders.hearing(model, hubert, "hubert") == model
+  open_ = from_config(TrainConfig, base.get_config()).model
+  assert encoders.hearing(open_, hubert, "hubert").audio == model.audio
   with pytest.raises(UserError, match="4 vectors of 80 numbers"):
     encoders.hearing(model, encoders.speech_for("mel:80"), "mel:80")
 

@@ -109,5 +109,11 @@ def hearing(model, speech, text):
       f"frame; config.model.audio has steps={audio.steps} and "
       f"bins={audio.bins}: change these or name another encoder"
     )
-  audio = dataclasses.replace(audio, steps=made[0], bins=made[1])
+  try:
+    audio = dataclasses.replace(audio, steps=made[0], bins=made[1])
+  except ValueError as error:
+    raise UserError(
+      f"--speech {text}: config.model.audio: {error}; set model.audio.states "
+      "to how many its vectors are made of"
+    ) from error
   return dataclasses.replace(model, audio=audio)

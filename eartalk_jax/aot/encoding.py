@@ -18,11 +18,11 @@ from eartalk_jax.denoising.guidance import NO_GUIDANCE
 from eartalk_jax.models.signals import Signals
 from eartalk_jax.scaling import traced
 from eartalk_jax.spans import FRAME_SAMPLES
+from eartalk_jax.speech.encoding import TOGETHER
 from eartalk_jax.streaming import programs
 from eartalk_jax.tokenizers import remembers_nothing
 
-# Windows of speech and pictures in a call.
-_WINDOWS, _PICTURES = 8, 8
+_PICTURES = 8  # in a call
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,18 +131,18 @@ def speech_step(speech, topology):
   """The call that makes features of some windows, as Step."""
   mesh, put = alone(topology)
   size = speech.before + speech.step * FRAME_SAMPLES + speech.after
-  samples_BS = put(jax.ShapeDtypeStruct((_WINDOWS, size), jnp.float32))
+  samples_BS = put(jax.ShapeDtypeStruct((TOGETHER, size), jnp.float32))
   params = put(_shapes(speech.params))
 
   def hear(params, samples_BS):
-    # As `speech` has it computed: equal features on all machines.
+    # As `speech.encoding` compiles it.
     with jax.default_matmul_precision("float32"):
       return speech.apply(params, samples_BS)
 
   program = jax.jit(hear).trace(params, samples_BS)
   return Step(
     compiled(program, params, samples_BS, params, mesh, topology),
-    _WINDOWS * speech.step,
+    TOGETHER * speech.step,
     traced.flops(speech.apply, params, samples_BS),
     {},
   )

@@ -12,7 +12,6 @@ import re
 
 import numpy as np
 
-
 # By the larger precision of the two operands.
 _PASSES = {"highest": 6, "high": 3}
 
