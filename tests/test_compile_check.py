@@ -314,7 +314,7 @@ def test_an_encoder_that_does_not_fit_the_model_is_named():
   assert encoders.tokenizer_for("wan2.1", quarter).picture_shape == (128, 128)
   with pytest.raises(UserError, match=r"\(16, 16, 128\), each of 8 frames"):
     encoders.tokenizer_for("ltx0.9.0", model)
-  with pytest.raises(UserError, match="wan2.3: no such folder.*wan2.1"):
+  with pytest.raises(UserError, match="wan2.3: no such folder.*wan2.2"):
     encoders.tokenizer_for("wan2.3", model)
   hubert = encoders.speech_for("hubert-large-ls960-ft")
   assert encoders.hearing(model, hubert, "hubert") == model

@@ -5,6 +5,7 @@ wan2.1             a published configuration, shapes in the place of weights,
 runs/tokenizer     the folder of one
 """
 
+import contextlib
 import dataclasses
 import pathlib
 
@@ -66,10 +67,11 @@ def _tokenizer(text, latent_shape):
     return load_tokenizer(text)
   kind, config = known[text]
   size = config.size * latent_shape[0] // config.latent_shape[0]
-  try:
-    return kind.abstract(dataclasses.replace(config, size=size))
-  except ValueError:  # no picture of that size has whole latents
-    return kind.abstract(config)
+  with contextlib.suppress(ValueError):  # no picture has so many whole latents
+    sized = dataclasses.replace(config, size=size)
+    if sized.latent_shape == tuple(latent_shape):
+      config = sized
+  return kind.abstract(config)
 
 
 def speech_for(text):
