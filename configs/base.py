@@ -11,17 +11,14 @@ EARTalking's. Every other config is this one with some numbers changed.
 
 import ml_collections
 
-from configs import survival
+from configs import encoders, survival
 
 
 def get_config():
   """Returns the configuration; `launch.train` overrides any leaf of it."""
   c = ml_collections.ConfigDict()
   c.recipe = {"kind": "ear"}
-  c.tokenizer = "runs/base/tokenizer"
   c.model = {
-    "latent_shape": (64, 64, 16),
-    "patch": 4,
     "width": 1024,
     "depth": 24,
     "heads": 16,
@@ -61,11 +58,11 @@ def get_config():
     "dtype": "bfloat16",
     "remat": True,
     "unroll": 1,
-    "stride": 1,
   }
+  encoders.wan(c)
   c.data = {
     "tokens": "data/tokens/train",
-    "frames": 64,
+    "frames": 32,
     "threads": 4,
     "prefetch": 4,
   }

@@ -16,6 +16,7 @@ def get_config():
   c.tokenizer = "runs/demo/tokenizer/tokenizer"
   model = c.model
   model.latent_shape = (8, 8, 16)
+  model.stride = 1
   model.patch = 2
   model.width, model.depth, model.heads = 128, 1, 2
   model.window = 2

@@ -14,15 +14,14 @@ rate are the paper's; widths are ours, multiples of the 128 lanes of a TPU. The
 rate has been scaled by eye from base.py.
 """
 
-from configs import base
+from configs import base, encoders
 
 
 def get_config():
   """Returns base.py at that size."""
   c = base.get_config()
-  c.tokenizer = "runs/ear_1b/tokenizer"
   model, run = c.model, c.run
-  model.audio.steps, model.audio.bins = 4, 80  # mel:80
+  encoders.hubert(c)
   model.width, model.depth, model.heads = 2048, 14, 16
   model.head.width, model.head.depth, model.head.heads = 2048, 4, 16
   model.remat = False

@@ -9,17 +9,16 @@ For a machine with a few chips. Memory and step time: ask the first command,
 nobody has yet. The rate has been scaled by eye from base.py, never tried.
 """
 
-from configs import base
+from configs import base, encoders
 
 
 def get_config():
   """Returns base.py at that size."""
   c = base.get_config()
-  c.tokenizer = "runs/ear_70m/tokenizer"
   model, run = c.model, c.run
-  model.audio.steps, model.audio.bins = 4, 80  # mel:80
+  encoders.hubert(c)
   model.width, model.depth, model.heads = 512, 12, 8
   model.head.width, model.head.depth, model.head.heads = 512, 4, 8
-  run.batch_size, run.accumulate = 64, 8
+  run.batch_size, run.accumulate = 64, 4
   run.optimizer.peak_lr = 6e-4
   return c

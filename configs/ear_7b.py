@@ -8,19 +8,18 @@ step: 52 % MFU, bound by compute, if every operation reached the chip's peak;
 nobody has run it there. The rate has been scaled by eye from base.py.
 """
 
-from configs import base
+from configs import base, encoders
 
 
 def get_config():
   """Returns base.py at that size."""
   c = base.get_config()
-  c.tokenizer = "runs/ear_7b/tokenizer"
   model, run = c.model, c.run
-  model.audio.steps, model.audio.bins = 4, 80  # mel:80
+  encoders.hubert(c)
   model.width, model.depth, model.heads = 4096, 28, 32
   model.head.width, model.head.depth, model.head.heads = 4096, 4, 32
   model.head.draws = 2
-  run.batch_size, run.accumulate = 1024, 2
+  run.batch_size = 1024
   run.optimizer.peak_lr = 1e-4
   run.mesh.fsdp = 64
   return c

@@ -16,12 +16,13 @@ takes 8. `--sets` and `--steps` of launch.sample make a trained one faster;
 configs/paper_fast.py is made to be fast.
 """
 
-from configs import base
+from configs import base, encoders
 
 
 def get_config():
   """Returns base.py with the paper's head."""
   c = base.get_config()
+  encoders.hubert(c)
   c.model.head = {
     "kind": "masked",
     "width": 1024,

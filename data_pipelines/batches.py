@@ -134,12 +134,22 @@ def _reader(dataset):
   return functools.cache(read) if size <= _HELD_BYTES else read
 
 
-def _long_clips(dataset, latents, stride):
+def made_latents(dataset, stride):
+  """Of each clip the latents that a stream could have made, as a list.
+
+  Args:
+    dataset: of tokens.
+    stride: frames of a latent.
+  """
   manifest = dataset.manifest
   lengths = [n for shard in manifest["shards"] for n in shard["lengths"]]
   dropped = set(manifest["dropped"])
   lengths = [n for i, n in enumerate(lengths) if i not in dropped]
-  lengths = [latents_of(n, stride) - first_made(stride) for n in lengths]
+  return [latents_of(n, stride) - first_made(stride) for n in lengths]
+
+
+def _long_clips(dataset, latents, stride):
+  lengths = made_latents(dataset, stride)
   clips = [i for i, length in enumerate(lengths) if length >= latents]
   if not clips:
     raise UserError(

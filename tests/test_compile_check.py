@@ -1,5 +1,6 @@
 """The ahead-of-time proof, for machines that are not here."""
 
+import dataclasses
 import importlib.metadata
 import json
 import os
@@ -9,10 +10,18 @@ import sys
 import types
 
 import jax
+import numpy as np
 import pytest
 
-from configs import demo
-from eartalk_jax.aot import compiling, proof, report
+from configs import base, demo, paper
+from eartalk_jax.aot import (
+  compiling,
+  encoder_report,
+  encoders,
+  encoding,
+  proof,
+  report,
+)
 from eartalk_jax.aot.environment import ENVIRONMENT
 from eartalk_jax.aot.topology import topology
 from eartalk_jax.config import from_config
@@ -20,12 +29,16 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.jobs.talker import flops_per_step
 from eartalk_jax.processes import apart
 from eartalk_jax.recipes import ear
+from eartalk_jax.scaling.encoders import tokenizer_costs
+from eartalk_jax.tokenizers import kl, wan
+from eartalk_jax.tokenizers.storing import save_tokenizer
 from eartalk_jax.training import talker_training
 from eartalk_jax.training.sharding import make_mesh
 from eartalk_jax.training.train_config import TrainConfig
 
 _ROOT = pathlib.Path(__file__).parents[1]
 _SMALL = {
+  "tokenizer": "of_nobody",
   "model.latent_shape": "(4,4,4)",
   "model.width": 32,
   "model.audio.bins": 8,
@@ -61,9 +74,22 @@ def _config(**changes):
   return from_config(TrainConfig, config)
 
 
+def _small_kl(folder):
+  """The folder of a tokenizer for the latents of _SMALL."""
+  config = kl.Config(
+    8, block_out_channels=(8, 16), layers_per_block=1, norm_num_groups=4
+  )
+  shaped = kl.abstract(config)
+  params = jax.tree.map(lambda x: np.ones(x.shape, x.dtype), shaped.params)
+  save_tokenizer(folder, dataclasses.replace(shaped, params=params))
+  return folder
+
+
 def test_a_small_model_is_proven_to_fit_a_small_tpu(tmp_path):
   path = tmp_path / "proof.json"
-  done = _check("--topology", "v5e:2x2", "--json", str(path))
+  tokenizer = _small_kl(tmp_path / "kl")
+  given = ("--tokenizer", str(tokenizer), "--streams", "2")
+  done = _check("--topology", "v5e:2x2", "--json", str(path), *given)
   assert done.returncode == 0, done.stderr
   proof = json.loads(path.read_text())
   assert proof["devices"] == 4 and proof["fits"]
@@ -90,12 +116,24 @@ def test_a_small_model_is_proven_to_fit_a_small_tpu(tmp_path):
   assert proof["mfu_estimate"] == pytest.approx(per_second / (4 * 197e12))
   assert proof["bound_by"] in ("memory", "ici")  # so small, never by compute
   assert proof["frame"]["devices"] == 1 and proof["frame"]["fits"]
+  stream, tokenize = proof["stream"], proof["tokenize"]
+  assert stream["fits"] and stream["real_time"] and tokenize["fits"]
+  assert (
+    stream["step_seconds_estimate"] > proof["frame"]["step_seconds_estimate"]
+  )
+  assert stream["state_bytes_per_stream"]["decoder"] == 0
+  assert tokenize["hardware_flops_per_step"] == pytest.approx(
+    tokenize["model_flops_per_step"], rel=0.5
+  )
+  assert "speech" not in proof
   for shown in (
     "HBM",
     "bound by",
     "assumptions",
     "v5e",
     "all-reduce over data",
+    "streamed step with decoder, 2 streams",
+    "left out: encoder of speech; --speech NAME|FOLDER adds it",
   ):
     assert shown in done.stdout
 
@@ -205,6 +243,85 @@ def test_gpus_are_simulated_and_say_so():
     axis for part in numbers["collectives"] for axis in part["axes"].split("+")
   }
   assert any("CPU backend" in line for line in report.assumptions(cluster))
+
+
+@pytest.fixture(scope="module")
+def streamed():
+  """(TrainConfig, a tokenizer of stride 4, machine, its Step, report)."""
+  tokenizer = wan.abstract(
+    wan.Config(64, base_dim=4, z_dim=4, dim_mult=(1, 1, 1, 1), num_res_blocks=1)
+  )
+  config = _config()
+  model = dataclasses.replace(
+    config.model, stride=4, latent_shape=tokenizer.latent_shape
+  )
+  config = dataclasses.replace(config, model=model)
+  machine = topology("h100:2x4")
+  frame = compiling.frame_step(ear, model, machine, 2)
+  frame = report.frame_report(config, frame, machine, 2)
+  step = encoding.stream_step(ear, model, tokenizer, machine, 2)
+  said = encoder_report.stream_report(config, step, frame, machine, 2)
+  return config, tokenizer, machine, step, said
+
+
+def test_a_stream_is_told_in_frames_of_video_and_bytes_of_its_own(streamed):
+  _, tokenizer, machine, _, said = streamed
+  costs = tokenizer_costs(tokenizer)
+  assert said["frames_per_step"] == 2 * 4
+  assert said["state_bytes_per_stream"]["decoder"] == costs.decode_state > 0
+  assert said["decoder_flops_per_frame"] == pytest.approx(costs.decode / 4)
+  made = said["frames_per_second"] * said["step_seconds_estimate"]
+  assert made == pytest.approx(2 * 4)
+  step = encoding.encode_step(tokenizer, machine)
+  encoded = encoder_report.encoder_report(step, "encoder", machine)
+  assert encoded["flops_per_frame"] == pytest.approx(costs.encode / 4)
+  assert encoded["frames_per_step"] == 4  # one clip, as it is tokenized
+  rate = encoded["frames_per_second_per_tflops"] * machine.chip.peak_flops
+  assert rate / 1e12 == pytest.approx(encoded["frames_per_second"])
+  floor = encoded["floor_seconds_per_frame"] * encoded["frames_per_second"]
+  assert floor == pytest.approx(encoded["of_floor"])
+
+
+@pytest.mark.parametrize(
+  "seconds, state, real_time, count",
+  [
+    (4 / 24.0, 1.0, False, 0),
+    (4 / 26.0, 1.0, True, 2),  # a step of two streams
+    (4 / 101.0, 1.0, True, 8),  # four such steps, in turn
+    (4 / 101.0, 70e9, True, 2),  # there is no room for more states
+  ],
+)
+def test_how_many_streams_are_real_time_is_told_honestly(
+  streamed, monkeypatch, seconds, state, real_time, count
+):
+  config, _, machine, step, _ = streamed
+  speed = report.rooflines.Roofline(seconds, 0.0, 0.0, 0.0, seconds, ())
+  monkeypatch.setattr(report.rooflines, "roofline", lambda *unused: speed)
+  step = dataclasses.replace(step, states={"decoder": state})
+  frame = {"step_seconds_estimate": seconds / 2}
+  said = encoder_report.stream_report(config, step, frame, machine, 2)
+  assert said["real_time"] == real_time
+  assert said["real_time_streams"] == count
+  assert said["decoder_share_of_seconds"] == pytest.approx(0.5)
+  yes = "real time      yes" in encoder_report.stream_text(said)
+  assert yes == real_time
+
+
+def test_an_encoder_that_does_not_fit_the_model_is_named():
+  model = from_config(TrainConfig, paper.get_config()).model
+  assert encoders.tokenizer_for("wan2.1", model).picture_shape == (512, 512)
+  quarter = dataclasses.replace(model, latent_shape=(16, 16, 16), patch=1)
+  assert encoders.tokenizer_for("wan2.1", quarter).picture_shape == (128, 128)
+  with pytest.raises(UserError, match=r"\(16, 16, 128\), each of 8 frames"):
+    encoders.tokenizer_for("ltx0.9.0", model)
+  with pytest.raises(UserError, match="wan2.3: no such folder.*wan2.2"):
+    encoders.tokenizer_for("wan2.3", model)
+  hubert = encoders.speech_for("hubert-large-ls960-ft")
+  assert encoders.hearing(model, hubert, "hubert") == model
+  open_ = from_config(TrainConfig, base.get_config()).model
+  assert encoders.hearing(open_, hubert, "hubert").audio == model.audio
+  with pytest.raises(UserError, match="4 vectors of 80 numbers"):
+    encoders.hearing(model, encoders.speech_for("mel:80"), "mel:80")
 
 
 def test_the_knob_follows_what_takes_the_memory():

@@ -14,14 +14,16 @@ from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.hlo import module as hlo
 from eartalk_jax.models.config import TalkerConfig
+from eartalk_jax.models.hearing import Hearing
 from eartalk_jax.models.talker import Talker, init_params
 from eartalk_jax.scaling import flops, traced
 
+HUBERT = {"steps": 2, "bins": 1024}
 # (config, frames of a clip, changes of the model)
 _SIZES = (
-  (base, 9, {"sinks": 2}),
+  (base, 9, {"sinks": 2, "audio": HUBERT}),
   pytest.param(base, 3, {"width": 64, "depth": 1}, marks=pytest.mark.proof),
-  (paper, 8, {"depth": 2}),
+  (paper, 8, {"depth": 2, "stride": 1}),
 )
 
 
@@ -84,6 +86,18 @@ def test_speech_that_is_left_to_tokens_cannot_be_counted():
     flops.parameters(cfg)
 
 
+@pytest.mark.parametrize("stride", [1, 4])
+def test_a_latent_hears_all_of_its_frames_once(stride):
+  cfg = _talker(base, {"stride": stride, "audio": HUBERT})
+  frames = cfg.audio.past + stride + cfg.audio.ahead
+  speech = jax.ShapeDtypeStruct((frames * 2 * 1024,), jnp.float32)
+  hearing = Hearing(cfg)
+  params = jax.eval_shape(hearing.init, jax.random.key(0), speech)
+  exact = traced.flops(hearing.apply, params, speech)
+  # Of the three taps of the first and of the last place one may hang over.
+  assert flops.sampling_flops(cfg)["audio"] == pytest.approx(exact, rel=0.06)
+
+
 def test_only_scores_grow_with_the_pairs_that_a_program_masks():
   cfg = _talker(base, {})
   visible = flops.training_flops(cfg, 8)
@@ -97,7 +111,7 @@ def test_only_scores_grow_with_the_pairs_that_a_program_masks():
 
 
 def test_a_streamed_frame_pays_for_every_step_of_its_head():
-  cfg = _talker(base, {})
+  cfg = _talker(base, {"stride": 1})
   training = flops.training_flops(cfg, 100)
   # As often as backward and forward.
   sampling = {k: 3 * count for k, count in flops.sampling_flops(cfg).items()}

@@ -55,6 +55,21 @@ def test_products_and_convolutions_are_counted_as_the_compiler_counts_them():
   assert ours == compiled.cost_analysis()["flops"] == 3 * 2 * 8 * 16 * 4
 
 
+def test_products_of_more_digits_count_every_pass_of_theirs():
+  line = "%y = f32[8,8]{1,0} dot(%x, %x), lhs_contracting_dims={1}, "
+  line += "rhs_contracting_dims={0}"
+  text = """HloModule it
+ENTRY %main (x: f32[8,8]) -> f32[8,8] {
+  %x = f32[8,8]{1,0} parameter(0)
+  ROOT LINE
+}
+"""
+  for asked, passes in (("", 1), ("high,high", 3), ("default,highest", 6)):
+    told = f"{line}, operand_precision={{{asked}}}" if asked else line
+    program = hlo.analyse(text.replace("LINE", told), 1)
+    assert program.flops == passes * 2 * 8**3
+
+
 @pytest.mark.parametrize(
   "kind, axis, sent",
   [

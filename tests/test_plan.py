@@ -95,7 +95,7 @@ def test_n_is_backbone_and_head_without_embeddings_and_conditions():
   apart = ("embedding", "audio", "controls")
   rest = sum(counts.values()) - sum(counts[part] for part in apart)
   assert flops.law_parameters(cfg) == rest
-  more = dataclasses.replace(cfg.audio, bins=160)
+  more = dataclasses.replace(cfg.audio, bins=2048)
   loud = dataclasses.replace(cfg, audio=more)
   assert flops.parameters(loud)["audio"] > counts["audio"]
   assert flops.law_parameters(loud) == flops.law_parameters(cfg)

@@ -48,7 +48,7 @@ def tiny_config(root):
   c.tokenizer = str(root / "tokenizer")
   c.data = {"tokens": str(root / "tokens"), "frames": 4}
   model = c.model
-  model.latent_shape, model.patch = SHAPE, 1
+  model.latent_shape, model.patch, model.stride = SHAPE, 1, 1
   model.width, model.depth, model.heads, model.window = 16, 1, 2, 3
   model.audio.steps, model.audio.bins = 4, BINS
   model.controls = [

@@ -109,7 +109,7 @@ def train_step(recipe, model, frames, run, topology):
   with jax.set_mesh(mesh):
     state = abstract_state(init, mesh, functions["rules"])
     traced = trace_step(step, state, None, batch, key)
-    return _compile(traced, state, batch, state.params, mesh, topology)
+    return compiled(traced, state, batch, state.params, mesh, topology)
 
 
 def frame_step(recipe, model, topology, streams=1):
@@ -124,8 +124,7 @@ def frame_step(recipe, model, topology, streams=1):
   Returns:
     Compiled.
   """
-  device = topology.devices[0]
-  mesh = jax.sharding.Mesh([device], ("data",))
+  mesh, put = alone(topology)
   network = recipe.model(model)
   told = 1 + recipe.AHEAD
   batch = talker_training.batch_shapes(model, streams, told)
@@ -140,11 +139,6 @@ def frame_step(recipe, model, topology, streams=1):
     )
     return weights, state, params
 
-  here = SingleDeviceSharding(device)
-
-  def put(tree):
-    return placed(tree, jax.tree.map(lambda _: here, tree))
-
   weights, state, params = map(put, jax.eval_shape(opened))
   signals = put(jax.eval_shape(lambda: batch["signals"]))
 
@@ -153,30 +147,55 @@ def frame_step(recipe, model, topology, streams=1):
 
   traced = jax.jit(step, donate_argnums=1).trace(weights, state, signals)
   held = weights, state
-  return _compile(traced, held, signals, params, mesh, topology)
+  return compiled(traced, held, signals, params, mesh, topology)
 
 
-def _compile(traced, held, given, params, mesh, topology):
-  """Compiled, of a program whose arguments are `held` and `given`."""
+def alone(topology):
+  """(mesh of one device of a Topology, what puts a tree of shapes on it)."""
+  device = topology.devices[0]
+  here = SingleDeviceSharding(device)
+
+  def put(tree):
+    return placed(tree, jax.tree.map(lambda _: here, tree))
+
+  return jax.sharding.Mesh([device], ("data",)), put
+
+
+def compiled(traced, held, given, params, mesh, topology):
+  """Compiles what was traced.
+
+  Args:
+    traced: of `jax.jit`, for shapes that are placed on a mesh.
+    held: its arguments that stay on the devices between calls, as shapes.
+    given: its other arguments.
+    params: those among `held` that are weights.
+    mesh: what it runs on.
+    topology: Topology.
+
+  Returns:
+    Compiled.
+  """
   count = sum(leaf.size for leaf in jax.tree.leaves(params))
-  numbers = count, sum(map(_part, jax.tree.leaves(params))), _bytes(held)
+  numbers = count, sum(map(_part, jax.tree.leaves(params))), bytes_of(held)
   try:
-    compiled = traced.lower().compile()
+    done = traced.lower().compile()
   except jax.errors.JaxRuntimeError as error:
-    memory = _refused(str(error), _bytes((held, given)), topology)
+    memory = _refused(str(error), bytes_of((held, given)), topology)
     if memory is None:
       raise
     return Compiled(memory, None, mesh, *numbers)
-  stats = compiled.memory_analysis()
+  stats = done.memory_analysis()
+  # What a program does not read, such as an encoder beside its decoder, is
+  # none of its arguments, and lies there all the same.
   memory = Memory(
-    stats.argument_size_in_bytes,
+    max(stats.argument_size_in_bytes, bytes_of((held, given))),
     stats.temp_size_in_bytes,
     stats.output_size_in_bytes - stats.alias_size_in_bytes,
     stats.generated_code_size_in_bytes,
     topology.chip.hbm_bytes,
   )
   kernels = kernel_flops(traced.jaxpr.jaxpr, busy_share) / mesh.size
-  program = hlo.analyse(compiled.as_text(), mesh.size, kernels)
+  program = hlo.analyse(done.as_text(), mesh.size, kernels)
   return Compiled(memory, program, mesh, *numbers)
 
 
@@ -195,7 +214,7 @@ def _refused(text, arguments, topology):
   return Memory(arguments, max(temporaries, limit), 0.0, 0.0, limit)
 
 
-def _bytes(tree):
+def bytes_of(tree):
   """Bytes of a tree of shapes on one device."""
   return sum(
     _part(leaf) * leaf.dtype.itemsize

@@ -22,19 +22,28 @@ def train_report(config, compiled, topology):
     part: flops * latent_frames
     for part, flops in training_flops(model, frames).items()
   }
-  return _report(compiled, topology, parts) | {
+  return report(compiled, topology, parts) | {
     "mesh": dict(compiled.mesh.shape),
     "latent_frames_per_step": latent_frames,
     "knob": None if compiled.memory.fits else knob(config, compiled),
   }
 
 
-def frame_report(config, compiled, topology):
-  """The same of one streamed frame on one device."""
-  return _report(compiled, topology, sampling_flops(config.model))
+def frame_report(config, compiled, topology, streams=1):
+  """The same of a streamed latent of some streams on one device."""
+  parts = sampling_flops(config.model)
+  parts = {part: flops * streams for part, flops in parts.items()}
+  return report(compiled, topology, parts)
 
 
-def _report(compiled, topology, parts):
+def report(compiled, topology, parts):
+  """The same of any program.
+
+  Args:
+    compiled: compiling.Compiled.
+    topology: Topology.
+    parts: {part: FLOPs that the mathematics needs}.
+  """
   memory, chip = compiled.memory, topology.chip
   out = {
     "topology": topology.name,
@@ -154,9 +163,8 @@ def knob(config, compiled):
   )
 
 
-def text(report, title):
-  """The report for people."""
-  r = report
+def text(r, title):
+  """A report for people."""
   gib = {name: r[f"hbm_{name}_gib"] for name in ("peak", "limit")}
   lines = [
     title,

@@ -13,7 +13,8 @@ from eartalk_jax.hlo.groups import axes
 
 ASSUMPTIONS = (
   "every operation reaches the chip's peak, FLOP/s or bytes/s, whichever it "
-  "waits for; neither vector units nor latencies cost anything",
+  "waits for; neither vector units nor latencies cost anything; a product in "
+  "the digits of float32 takes six passes, one that was not asked for them one",
   "a Pallas kernel computes every square of pairs that has a visible one, "
   "and skips the others for nothing",
   "operations follow one another; copies that the compiler starts ahead and "

@@ -1,7 +1,9 @@
 """FLOPs of the products and convolutions of a compiled program.
 
 A TPU's compiler writes matrix products as convolutions whose padding and
-dilation make most taps miss; only those that hit count.
+dilation make most taps miss; only those that hit count. Its multipliers take
+bfloat16: what is asked for in more digits is computed in several passes, and
+each counts.
 """
 
 import functools
@@ -10,14 +12,23 @@ import re
 
 import numpy as np
 
+# By the larger precision of the two operands.
+_PASSES = {"highest": 6, "high": 3}
+
 
 def product_flops(line, computation):
   """FLOPs of one instruction: two for each multiplication; else 0."""
   if line.opcode == "dot":
-    return _dot_flops(line, computation)
+    return _dot_flops(line, computation) * _passes(line)
   if line.opcode == "convolution":
-    return _convolution_flops(line, computation)
+    return _convolution_flops(line, computation) * _passes(line)
   return 0
+
+
+def _passes(line):
+  found = re.search(r"operand_precision=\{([\w,]*)\}", line.rest)
+  said = found.group(1).split(",") if found else ()
+  return max((_PASSES.get(precision, 1) for precision in said), default=1)
 
 
 def _dot_flops(line, computation):

@@ -1,5 +1,6 @@
 """Which cells a sweep has, and of which data."""
 
+from data_pipelines.batches import made_latents
 from data_pipelines.shards import open_dataset
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
@@ -72,4 +73,5 @@ def _data(train, settings):
     for name in ("frames", "probe_frames"):
       dataset = open_dataset(getattr(settings, name), "frames")
       fingerprints[name] = dataset.fingerprint
-  return train, fingerprints, tokens.manifest["frames"]
+  latents = sum(made_latents(tokens, train.model.stride))
+  return train, fingerprints, latents

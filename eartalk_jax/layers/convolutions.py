@@ -13,6 +13,8 @@ Dimension key: B batch, T frames, Y X rows and columns, I inputs, O outputs, t y
 x of a kernel.
 """
 
+import functools
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
@@ -64,27 +66,29 @@ def conv3d(x_BTYXI, kernel_tyxIO, strides=(1, 1), pad=((0, 0), (0, 0))):
     pad: zeros ((above, below), (left, right)).
   """
   if kernel_tyxIO.shape[0] == 1:  # nothing to choose
-    return _sum_of_2d(x_BTYXI, kernel_tyxIO, strides, pad)
-
-  def plain(x_BTYXI, kernel_tyxIO):
-    return lax.conv_general_dilated(
-      x_BTYXI,
-      kernel_tyxIO,
-      (strides[0], strides[1], strides[1]),
-      ((0, 0), *pad),
-      dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
-    )
-
-  def summed(x_BTYXI, kernel_tyxIO):
-    return _sum_of_2d(x_BTYXI, kernel_tyxIO, strides, pad)
-
+    return summed(x_BTYXI, kernel_tyxIO, strides, pad)
+  settings = {"strides": strides, "pad": pad}
   return lax.platform_dependent(
-    x_BTYXI, kernel_tyxIO, cpu=summed, default=plain
+    x_BTYXI,
+    kernel_tyxIO,
+    cpu=functools.partial(summed, **settings),
+    default=functools.partial(plain, **settings),
   )
 
 
-def _sum_of_2d(x_BTYXI, kernel_tyxIO, strides, pad):
-  """`conv3d`, one frame of the kernel after the other."""
+def plain(x_BTYXI, kernel_tyxIO, strides, pad):
+  """`conv3d` as XLA has it."""
+  return lax.conv_general_dilated(
+    x_BTYXI,
+    kernel_tyxIO,
+    (strides[0], strides[1], strides[1]),
+    ((0, 0), *pad),
+    dimension_numbers=("NDHWC", "DHWIO", "NDHWC"),
+  )
+
+
+def summed(x_BTYXI, kernel_tyxIO, strides, pad):
+  """`conv3d` over space alone, one frame of the kernel after the other."""
   reach, (step, stride) = kernel_tyxIO.shape[0], strides
   batch, frames = x_BTYXI.shape[:2]
   made = (frames - reach) // step + 1

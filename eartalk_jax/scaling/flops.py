@@ -3,7 +3,9 @@
 Matrix products only, two FLOPs for each multiplication, per latent frame: what
 norms, softmax and activations add is not counted. "Model" FLOPs hold the
 visible pairs of query and key alone, whatever a program computes and masks, so
-they measure the model and not the code. No recomputation either.
+they measure the model and not the code. No recomputation either. A latent frame
+is `stride` frames of video, of whose speech and controls it is told at once;
+what encoders cost is told in frames of video, by `encoders`.
 
   part         what is in it
   embedding    tokens of frames and portrait, guess, direct path
@@ -69,7 +71,8 @@ def training_flops(cfg, frames, banded=False):
 
   Args:
     cfg: TalkerConfig.
-    frames: of a clip; the first ones see fewer keys, the sink is shared.
+    frames: latent frames of a clip; the first ones see fewer keys, the sink is
+      shared.
     banded: count all pairs that `sfa_banded` computes, hidden ones too.
   """
   products = _products(cfg, frames, banded)
@@ -77,7 +80,7 @@ def training_flops(cfg, frames, banded=False):
 
 
 def sampling_flops(cfg):
-  """{part: FLOPs of one streamed frame}, the window full, no guidance.
+  """{part: FLOPs of one streamed latent frame}, its window full, no guidance.
 
   Of the masked head's sets, each counts its own tokens.
   """
@@ -92,7 +95,7 @@ def _sum(products, times):
 
 
 def _products(cfg, frames=None, banded=False):
-  """All matrix products; `frames` of a clip, or None for a streamed frame."""
+  """All matrix products; `frames` of a clip, or None for a streamed one."""
   return [
     *_embedding(cfg, frames),
     *_conditions(cfg, frames),

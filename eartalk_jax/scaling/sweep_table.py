@@ -34,9 +34,10 @@ def _notes(sweep):
     "FLOPs: products of a run from scratch, forward and backward.",
     f"rate: {run['optimizer']['peak_lr']:g} x "
     f"({sweep.config['model']['width']} / width)^{ladder.lr_power:g}; batch "
-    f"{run['batch_size']} clips of {sweep.config['data']['frames']} frames and "
-    f"seed {run['seed']} in all cells; {run['optimizer']['warmup_steps']} "
-    f"steps of warm-up, the last {ladder.cooldown:.0%} cool down.",
+    f"{run['batch_size']} clips of {sweep.config['data']['frames']} latents "
+    f"and seed {run['seed']} in all cells; "
+    f"{run['optimizer']['warmup_steps']} steps of warm-up, the last "
+    f"{ladder.cooldown:.0%} cool down.",
     f"{len(sweep.cells)} cells, {len({c.size for c in sweep.cells})} sizes: "
     f"{spent:.3g} FLOPs with shared trunks, {alone:.3g} without; "
     f"{hours:.3g} hours of {machine['devices']} x {machine['name']} at "
