@@ -21,7 +21,7 @@ from eartalk_jax import tokenizers
 from eartalk_jax.checkpoints.checkpoint_reading import load_ema
 from eartalk_jax.errors import UserError
 from eartalk_jax.export import encoders, modeling_eartalk, modeling_encoders
-from eartalk_jax.export.description import _describe_speech, describe_tokenizer
+from eartalk_jax.export.description import describe_speech, describe_tokenizer
 from eartalk_jax.export.exporting import export_folder
 from eartalk_jax.export.folders import load_module
 from eartalk_jax.export.importing import import_folder
@@ -129,7 +129,7 @@ def compared(what, part, folder):
   described = json.loads(json.dumps(encoders.describe_part(part)))
   back = encoders.read_back(folder / "out", what, *described.values())
   assert back.fingerprint == part.fingerprint
-  describe = describe_tokenizer if what == "tokenizer" else _describe_speech
+  describe = describe_tokenizer if what == "tokenizer" else describe_speech
   said = json.loads(json.dumps(describe(part)))
   cfg = modeling_eartalk._value(what, None, said, what)
   if what == "tokenizer":

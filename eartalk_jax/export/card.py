@@ -55,6 +55,10 @@ model finds likeliest. The model needs {look_ahead:g} ms of speech after a frame
 It knows the faces, voices and languages of its training data and no others. A
 portrait must be cropped as the training videos were. Show people as talking only with their consent.
 """
+_OTHERS = """
+The weights in {folders} are others' and under licences of their own: whoever hands this
+folder on must know them. `modeling_encoders.py` runs them with {others}.
+"""
 
 
 def write_card(folder, config, run):
@@ -85,10 +89,15 @@ def _card(config, run):
   packages = ["torch", "safetensors"]
   packages += ["diffusers"] * (kinds[0] != "patches")
   packages += ["transformers"] * (kinds[1] != "mel")
-  return _TEXT.format(
+  others = packages[2:]
+  text = _TEXT + _OTHERS * bool(others)
+  where = {"diffusers": "`tokenizer/`", "transformers": "`speech/`"}
+  return text.format(
+    folders=" and ".join(where[name] for name in others),
     **{name: config[name] for name in _OF_CONFIG},
     stride=f"{stride} frames" if stride > 1 else "a frame",
     packages=" ".join(packages),
+    others=" and ".join(others),
     tokenizer_kind=kinds[0],
     speech_kind=kinds[1],
     size=config["tokenizer"]["size"],
@@ -127,8 +136,8 @@ def _look_ahead_ms(config):
   if speech["kind"] == "mel":
     samples = (speech["n_fft"] - speech["hop"]) / 2
   else:
-    frames += speech["step"] - 1
-    samples = speech["after"]
+    frames += speech["step"] - 1 + speech["right"]
+    samples = speech["beyond"]
   return 1e3 * (frames / config["fps"] + samples / audio["sample_rate"])
 
 

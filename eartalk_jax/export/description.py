@@ -53,7 +53,7 @@ def describe_model(cfg, categories, encoders, weights, step, dtype):
     "fps": FPS,
     "noise": "threefry2x32",
     "audio": _describe_audio(cfg.audio),
-    "speech": _describe_speech(speech),
+    "speech": describe_speech(speech),
     "controls": [_describe_control(c, categories) for c in cfg.controls],
     "head": _describe_head(cfg.head),
     "tokenizer": describe_tokenizer(tokenizer),
@@ -98,15 +98,18 @@ def _describe_audio(config):
   }
 
 
-def _describe_speech(speech):
+def describe_speech(speech):
+  """The configuration of an exported speech encoder."""
   if speech.kind != "mel":
+    config = speech.config
     return {
       "kind": speech.kind,
-      "before": speech.before,
-      "step": speech.step,
-      "after": speech.after,
-      "states": list(speech.config.states),
-      "normalize": getattr(speech.config, "do_normalize", False),
+      "left": config.left,
+      "step": config.step,
+      "right": config.right,
+      "beyond": speech.beyond,
+      "states": list(config.states),
+      "normalize": getattr(config, "do_normalize", False),
     }
   return {
     "kind": speech.kind,

@@ -212,14 +212,15 @@ class MelConfig:
 class ForeignSpeechConfig:
   """A speech encoder of another library, whose folder tells the rest of it.
 
-  It hears windows of `before` samples, those of `step` video frames and `after`
-  samples more, and of these the frames' own part of some hidden `states`.
+  It hears windows of `left`, `step` and `right` video frames and of `beyond`
+  samples more, and tells some hidden `states` of the `step` frames.
   """
 
   kind: str
-  before: int
+  left: int
   step: int
-  after: int
+  right: int
+  beyond: int
   states: tuple[int, ...]
   normalize: bool
 
@@ -441,6 +442,8 @@ class Config:
     _require(len(names) == len(self.controls), "two controls have one name")
     whole = self.audio.sample_rate % self.fps == 0
     _require(whole, "fps does not divide audio.sample_rate")
+    whole = self.frame_samples % self.audio.steps == 0
+    _require(whole, "audio.steps do not divide a frame's samples")
     if self.speech.kind == "mel":
       frame = self.speech.hop * self.audio.steps == self.frame_samples
       _require(frame, "fps x audio.steps x speech.hop is not audio.sample_rate")

@@ -308,11 +308,8 @@ class _Speech(_Foreign):
     speech, self._kind = cfg.speech, cfg.speech.kind
     super().__init__(folder)
     self.cfg = cfg
-    self.before, self.step, self.after = (
-      speech.before,
-      speech.step,
-      speech.after,
-    )
+    self.before, self.step = speech.left * cfg.frame_samples, speech.step
+    self.after = speech.right * cfg.frame_samples + speech.beyond
     self._hop = cfg.frame_samples // cfg.audio.steps
     self._check(self.network.config)
     size = self.before + self.step * cfg.frame_samples + self.after
