@@ -124,7 +124,7 @@ def compared(what, part, folder):
   (folder / "out").mkdir()
   own = types.SimpleNamespace(kind="patches"), types.SimpleNamespace(kind="mel")
   pair = (part, own[1]) if what == "tokenizer" else (own[0], part)
-  encoders.write_foreign(folder / "out", pair)
+  encoders.write_foreign(folder / "out", pair, folder)
   assert encoders.compare_foreign(folder / "out", pair) == []
   described = json.loads(json.dumps(encoders.describe_part(part)))
   back = encoders.read_back(folder / "out", what, *described.values())
@@ -191,7 +191,9 @@ def made(tmp_path_factory):
     stride=4,
     audio=audio,
   )
+  (folder / "run" / "speech" / "LICENSE").write_text("free")
   export_folder(folder / "run", folder / "out")
+  assert (folder / "out" / "speech" / "LICENSE").read_text() == "free"
   return folder / "run", folder / "out"
 
 

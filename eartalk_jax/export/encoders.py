@@ -14,6 +14,7 @@ h w C latent frame.
 import dataclasses
 import functools
 import json
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -72,8 +73,14 @@ def _foreign(what, part):
   return json.loads(json.dumps(config)), arrays
 
 
-def write_foreign(folder, encoders):
-  """Writes the folders of those encoders that are another library's."""
+def write_foreign(folder, encoders, workdir):
+  """Writes the folders of those encoders that are another library's.
+
+  Args:
+    folder: the exported one.
+    encoders: (Tokenizer, Speech).
+    workdir: of the run, whose folders of encoders may tell their licences.
+  """
   for what, part in foreign_parts(encoders).items():
     config, arrays = _foreign(what, part)
     (folder / what).mkdir()
@@ -82,6 +89,9 @@ def write_foreign(folder, encoders):
       processor = {"do_normalize": part.config.do_normalize}
       write_json(folder / what / "preprocessor_config.json", processor)
     save_file(arrays, folder / what / _FILES[what], {"format": "pt"})
+    licence = workdir / what / "LICENSE"
+    if licence.is_file():
+      shutil.copyfile(licence, folder / what / licence.name)
 
 
 def compare_foreign(folder, encoders):

@@ -80,7 +80,7 @@ def export_folder(workdir, out, weights="ema", dtype="float32", step=None):
     if tokenizer.kind == "patches":
       (folder / "tokenizer").mkdir()
       _write_tokenizer(folder / "tokenizer", config["tokenizer"], tokenizer)
-    write_foreign(folder, encoders)
+    write_foreign(folder, encoders, workdir)
     for name in COPIED + (ENCODERS,) * bool(foreign_parts(encoders)):
       shutil.copyfile(_HERE / name, folder / name)
     write_json(folder / "training.json", describe_training(run, encoders))
