@@ -1,7 +1,8 @@
 """Makes a folder for PyTorch: weights, config, one file.
 
 Whoever gets the folder needs torch and safetensors, neither JAX nor this
-repository:
+repository; with an imported tokenizer or speech encoder also diffusers or
+transformers, as its README says:
 
   from modeling_eartalk import EARTalking
   model = EARTalking.from_pretrained("folder")

@@ -18,8 +18,11 @@ example:
   python -m launch.verify_export --checkpoint runs/demo/talker --export exported
 
 What is asked: equal config and bits of every tensor; layers 1e-5 relative to
-their scale; latents 1e-5 in the first frame and 1e-3 later; pixels 1 of 255.
-Needs PyTorch, on the CPU; it runs the modeling_eartalk.py in the folder.
+their scale, encoders of other libraries 1e-4; latents 1e-5 in the first frame
+and 1e-3 later; pixels 1 of 255.
+Needs PyTorch, on the CPU, and those libraries; it runs the modeling_eartalk.py
+in the folder. Where a latent is several frames, its decoder may be slow:
+--frames 1 is the least, four windows of the model.
 
 exit status: 0 all is well, 1 something differs, 2 wrong use
 """
@@ -67,6 +70,7 @@ def _tell(figures):
     print("  " + "  ".join(f"{x:9.2e}" for x in row.values()) + f"  {name}")
   for name in (
     "layer_max_rel",
+    "encoder_max_rel",
     "first_frame_max_abs",
     "frame_250_max_abs",
     "pixels_max_levels",

@@ -15,8 +15,9 @@ from eartalk_jax.checkpoints.checkpoint import Checkpoints
 from eartalk_jax.config import to_dict
 from eartalk_jax.export import modeling_eartalk
 from eartalk_jax.export.description import describe_model
-from eartalk_jax.export.exporting import COPIED
+from eartalk_jax.export.exporting import COPIED, describe_training
 from eartalk_jax.optimization.optimizer import OptimizerConfig
+from eartalk_jax.speech import open_speech, save_speech
 from eartalk_jax.tokenizers.patches import PatchTokenizer
 from eartalk_jax.tokenizers.storing import save_tokenizer
 from eartalk_jax.training.run_config import RunConfig
@@ -66,15 +67,26 @@ def _written(cfg, tokenizer):
   }
 
 
-def make_run(workdir, variant="flow"):
-  """Writes a work directory as training does; returns (model, ema)."""
+def make_run(workdir, variant="flow", encoders=None, **changes):
+  """Writes a work directory as training does; returns (model, ema).
+
+  Args:
+    workdir: to make.
+    variant: of VARIANTS.
+    encoders: (Tokenizer, Speech); ours and log-mel unless given.
+    changes: to the talker besides.
+  """
   # Small enough that 60 frames stay of the size of latents.
-  model, params = talkers.talker(**VARIANTS[variant])
+  model, params = talkers.talker(**VARIANTS[variant], **changes)
   params = jax.tree.map(lambda x: 0.5 * x, params)
-  written = _written(model.cfg, tokenizer().fingerprint)
   workdir.mkdir()
+  own, speech = encoders or (tokenizer(), None)
+  written = _written(model.cfg, own.fingerprint)
+  save_tokenizer(workdir / "tokenizer", own)
+  if speech:
+    save_speech(workdir / "speech", speech)
+    written["fingerprints"]["speech"] = speech.fingerprint
   (workdir / "config.json").write_text(json.dumps(written))
-  save_tokenizer(workdir / "tokenizer", tokenizer())
   state = make_init(RUN, lambda key: params)(jax.random.key(0))
   raw = jax.tree.map(lambda x: 0.9 * x, params)
   with Checkpoints(workdir, RUN, {"run": written["run"]}) as checkpoints:
@@ -84,8 +96,9 @@ def make_run(workdir, variant="flow"):
 
 def torch_folder(folder):
   """Writes a folder for PyTorch with random weights, of no run; returns it."""
+  encoders = _tokenizer({}), open_speech(f"mel:{talkers.TINY.audio.bins}")
   config = describe_model(
-    talkers.TINY, CATEGORIES, _tokenizer({}), "ema", STEP, "float32"
+    talkers.TINY, CATEGORIES, encoders, "ema", STEP, "float32"
   )
   config = json.loads(json.dumps(config))
   model = modeling_eartalk.EARTalking(
@@ -97,7 +110,7 @@ def torch_folder(folder):
     torch.nn.init.normal_(weights, std=0.1, generator=generator)
   model.save_pretrained(folder)
   run = _written(talkers.TINY, "0")
-  training = {"run": run, "tokenizer": to_dict(TOKENIZER)}
+  training = describe_training(run, encoders)
   (folder / "training.json").write_text(json.dumps(training))
   for name in COPIED:
     here = pathlib.Path(modeling_eartalk.__file__).with_name(name)

@@ -210,7 +210,8 @@ def test_pytorch_reads_every_number_and_uses_none_of_its_own(
 
   config = json.loads((copied / "config.json").read_text())
   both = (config, config["tokenizer"])
-  nodes = [*both, config["audio"], config["head"], config["history"]]
+  parts = ("audio", "speech", "head", "history")
+  nodes = [*both, *(config[part] for part in parts)]
   for node in nodes:
     if name in node and not (name == "steps" and "bins" in node):
       node[name] = spoil(node[name])

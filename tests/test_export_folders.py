@@ -113,11 +113,14 @@ ABSURD = {
   "controls.0.low": [2.0],
   "controls.1.categories": ["sad", [1, 2], ["a"] * 5],
   "audio": [3, [], None],
-  "audio.hop": [0, 159],
-  "audio.n_fft": [0, 10**9],
+  "speech.hop": [0, 159],
+  "speech.n_fft": [0, 10**9],
+  "speech.kind": ["x", 3, None],
   "audio.sample_rate": [0, 10**9, 8000],
-  "audio.floor": [0],
-  "audio.scale": [0],
+  "speech": [3, {}],
+  "speech.floor": [0],
+  "speech.scale": [0],
+  "stride": [0, 2, 101, True],
   "audio.steps": [0, 10**9],
   "audio.past": [-1, 10**9],
   "audio.convolutions": [0, 10**9],
@@ -127,7 +130,8 @@ ABSURD = {
   "head.temperature": [-1, 1e30, 11],
   "head.shift": [0],
   "head.spread": [0, -1],
-  "tokenizer": [3, {}],
+  "tokenizer": [3, {}, {"kind": "kl"}],
+  "tokenizer.kind": ["x", 3],
   "tokenizer.size": [0, 10**12, 17],
   "tokenizer.patch": [0, 5],
   "tokenizer.heads": [0, 3],
@@ -308,6 +312,23 @@ def test_a_folder_comes_back(made, tmp_path):
   np.testing.assert_array_equal(guess, weights["guess.weight"])
 
 
+def test_a_folder_of_before_comes_back(copied, tmp_path):
+  """Of version 1, which knew one tokenizer and log-mel."""
+  path = copied / "config.json"
+  config = json.loads(path.read_text())
+  config["format_version"] = config["tokenizer"]["format_version"] = 1
+  del config["stride"], config["tokenizer"]["kind"], config["audio"]["states"]
+  config["audio"] |= config.pop("speech")
+  del config["audio"]["kind"]
+  path.write_text(json.dumps(config))
+  path = copied / "training.json"
+  training = json.loads(path.read_text())
+  del training["speech"]
+  training["tokenizer"] = training["tokenizer"]["config"]
+  path.write_text(json.dumps(training))
+  assert import_folder(copied, tmp_path / "back") == exported.STEP
+
+
 @pytest.mark.parametrize(
   "step",
   ["/elsewhere/7", "../7", "7", -1, True, 7.0, 10**30, None, [7], {}],
@@ -357,9 +378,12 @@ def test_damaged_json_is_not_imported(copied, name, kind):
       "run.model": [3, [], {}, "x"],
       "run.fingerprints": [3, "x", None],
       "tokenizer": [3, [], {}],
-      "tokenizer.encoder_depth": [10_000, 10**12],
-      "tokenizer.width": [65_536, 10**12],
-      "tokenizer.size": [65_536, 10**12, 0],
+      "tokenizer.kind": [3, "x", "kl", None],
+      "tokenizer.config": [3, [], {}],
+      "tokenizer.config.encoder_depth": [10_000, 10**12],
+      "tokenizer.config.width": [65_536, 10**12],
+      "tokenizer.config.size": [65_536, 10**12, 0],
+      "speech": [3, [], {}, {"kind": "x", "config": {}}],
     }.items()
     for value in values
   ],

@@ -1,5 +1,6 @@
 """What is asked of an exported model: right, or an error of one line."""
 
+import dataclasses
 import threading
 
 import exported
@@ -7,7 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from eartalk_jax.export.modeling_eartalk import BrokenFrameError, Stream
+from eartalk_jax.export.modeling_eartalk import (
+  BrokenFrameError,
+  EARTalking,
+  ForeignTokenizerConfig,
+  Mel,
+  Stream,
+)
 
 PORTRAIT = np.random.default_rng(1).integers(0, 256, (16, 16, 3), np.uint8)
 SPEECH = np.random.default_rng(0).normal(0, 0.1, 640 * 6).astype(np.float32)
@@ -263,3 +270,49 @@ def test_threads_may_share_a_stream(model):
   found = {frame.tobytes() for frame in made}
   assert found == {frame.tobytes() for frame in expected}
   assert len(made) == len(expected)
+
+
+class Late:
+  """A tokenizer whose frames are four shades of a latent, some steps late."""
+
+  def __init__(self, cfg):
+    self.cfg = cfg
+
+  def encode(self, frames_BYX3):
+    return torch.zeros(len(frames_BYX3), *self.cfg.latent_shape)
+
+  def open(self, portrait_BhwC):
+    return (portrait_BhwC * torch.nan,) * self.cfg.delay
+
+  def step(self, state, latents_BhwC):
+    first, *rest = (*state, latents_BhwC)
+    grey_B4 = first.nan_to_num(0).mean((1, 2, 3)).sigmoid()[:, None]
+    grey_B4 = grey_B4 - torch.arange(4) / 20
+    frames = grey_B4[..., None, None, None].expand(-1, -1, 16, 16, 3)
+    return tuple(rest), frames
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 6, 14])
+def test_who_is_late_shows_every_frame_once(model, frames):
+  samples, made = np.resize(SPEECH, 640 * frames), []
+  for delay in (0, 1, 3):
+    tokenizer = ForeignTokenizerConfig(
+      "kl", 16, model.cfg.latent_shape, 4, delay, (0.0, 0.0), (1.0, 1.0)
+    )
+    torch.manual_seed(0)
+    talker = EARTalking(
+      dataclasses.replace(model.cfg, stride=4, tokenizer=tokenizer)
+    )
+    for weights in talker.parameters():
+      torch.nn.init.normal_(weights, std=0.3)
+    parts = {"tokenizer": Late(tokenizer), "speech": Mel(talker.cfg)}
+    talker.__dict__.update(parts)
+    wishes = {"emotion": {0: "sad", frames - 1: "happy"}} if frames > 1 else {}
+    made.append(np.stack(list(talker.generate(PORTRAIT, samples, wishes))))
+    assert made[-1].shape == (frames, 16, 16, 3)
+    np.testing.assert_array_equal(made[-1][0], PORTRAIT)
+    np.testing.assert_array_equal(made[-1], made[0])
+  if frames > 2:
+    assert (
+      np.abs(np.diff(made[0].astype(int), axis=0)).max((1, 2, 3)) > 0
+    ).all()

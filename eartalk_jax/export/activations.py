@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eartalk_jax.controls.requests import columns
 from eartalk_jax.export.names import torch_name
 from eartalk_jax.export.tensors import torch_signals, torch_tensors
 from eartalk_jax.models.backbone import Layer, unstack_layers
@@ -34,8 +33,9 @@ def compare_layers(model, params, tokenizer, torch_model):
     *_embedding(model, params, torch_model),
     *_backbone(model, params, torch_model),
     *_head(model, params, torch_model),
-    *_tokenizer(tokenizer, torch_model.tokenizer),
   ]
+  if tokenizer.kind == "patches":
+    parts += _tokenizer(tokenizer, torch_model.tokenizer)
   for prefix, module, here, there in parts:
     outputs = _listen(module, there)
     for name, leaves in here().items():
@@ -112,7 +112,7 @@ def _clip(cfg):
   def signals(*lead):
     controls = {}
     for control in cfg.controls:
-      value = rng.uniform(0, 1, (*lead, columns(control)))
+      value = rng.uniform(0, 1, (*lead, cfg.columns(control)))
       if control.kind == "categorical":
         value = np.floor(value * control.size)
       controls[control.name] = signal(jnp.asarray(value, jnp.float32))
@@ -231,7 +231,7 @@ def _tokenizer(tokenizer, theirs):
   network = Autoencoder(config)
   for method, given, call in (
     ("encode", jnp.asarray(pictures, jnp.float32) / 255, theirs.encode),
-    ("decode", jnp.asarray(raw, jnp.float32), theirs.decode),
+    ("decode", jnp.asarray(raw, jnp.float32), theirs.pictures),
   ):
     inputs = pictures if method == "encode" else latents
     yield (

@@ -10,8 +10,8 @@ tags: [talking-head, audio-driven, autoregressive, flow-matching]
 
 # EARTalking, {size} x {size} pixels
 
-One portrait and speech become a talking-head video, frame by frame, at {fps} frames
-a second (EARTalking, arXiv 2603.20307). Plain PyTorch: `pip install torch safetensors`.
+One portrait and speech become a talking-head video, {stride} at a time, at {fps} frames
+a second (EARTalking, arXiv 2603.20307). PyTorch: `pip install {packages}`.
 
 ```python
 from modeling_eartalk import EARTalking
@@ -35,7 +35,8 @@ give the frames of the JAX model that the weights come from, up to rounding.
 | steps | {trained_steps} of {steps}, batches of {batch_size} clips of {frames} frames |
 | optimizer | {matrices}, peak learning rate {peak_lr}, seed {seed} |
 | weights | {weights}, {dtype} |
-| backbone | {depth} layers of {width}, window of {window} frames, {positions} positions |
+| backbone | {depth} layers of {width}, window of {window} latents, {positions} positions |
+| tokenizer, speech encoder | `{tokenizer_kind}`, `{speech_kind}` |
 | head | `{head}` |
 
 `training.json` has every setting of the run.
@@ -53,6 +54,10 @@ model finds likeliest. The model needs {look_ahead:g} ms of speech after a frame
 
 It knows the faces, voices and languages of its training data and no others. A
 portrait must be cropped as the training videos were. Show people as talking only with their consent.
+"""
+_OTHERS = """
+The weights in {folders} are others' and under licences of their own: whoever hands this
+folder on must know them. `modeling_encoders.py` runs them with {others}.
 """
 
 
@@ -77,20 +82,31 @@ def write_card(folder, config, run):
 
 
 def _card(config, run):
-  prints, audio = run.get("fingerprints", {}), config["audio"]
+  prints, stride = run.get("fingerprints", {}), config["stride"]
   optimizer = run["run"]["optimizer"]
   control, value = _example(config["controls"])
-  step_ms = 1e3 / config["fps"]
-  margin = (audio["n_fft"] - audio["hop"]) / 2 / audio["sample_rate"]
-  return _TEXT.format(
+  kinds = [config[what]["kind"] for what in ("tokenizer", "speech")]
+  packages = ["torch", "safetensors"]
+  packages += ["diffusers"] * (kinds[0] != "patches")
+  packages += ["transformers"] * (kinds[1] != "mel")
+  others = packages[2:]
+  text = _TEXT + _OTHERS * bool(others)
+  where = {"diffusers": "`tokenizer/`", "transformers": "`speech/`"}
+  return text.format(
+    folders=" and ".join(where[name] for name in others),
     **{name: config[name] for name in _OF_CONFIG},
+    stride=f"{stride} frames" if stride > 1 else "a frame",
+    packages=" ".join(packages),
+    others=" and ".join(others),
+    tokenizer_kind=kinds[0],
+    speech_kind=kinds[1],
     size=config["tokenizer"]["size"],
-    sample_rate=audio["sample_rate"],
+    sample_rate=config["audio"]["sample_rate"],
     head=config["head"]["kind"],
     controls="\n".join(map(_describe, config["controls"])) or "None.",
     control=control,
     value=value,
-    look_ahead=audio["ahead"] * step_ms + 1e3 * margin,
+    look_ahead=_look_ahead_ms(config),
     tokens=run["data"]["tokens"],
     frames=run["data"]["frames"],
     tokens_fingerprint=prints.get("tokens", "unknown"),
@@ -110,6 +126,19 @@ _OF_CONFIG = (
   "window",
   "positions",
 )
+
+
+def _look_ahead_ms(config):
+  """Of the speech after a frame's own what is needed to show it, at most."""
+  audio, speech, stride = (config[k] for k in ("audio", "speech", "stride"))
+  frames = audio["ahead"] + stride - 1
+  frames += config["tokenizer"].get("delay", 0) * stride
+  if speech["kind"] == "mel":
+    samples = (speech["n_fft"] - speech["hop"]) / 2
+  else:
+    frames += speech["step"] - 1 + speech["right"]
+    samples = speech["beyond"]
+  return 1e3 * (frames / config["fps"] + samples / audio["sample_rate"])
 
 
 def _describe(control):

@@ -210,7 +210,7 @@ def main():
   parser.add_argument("--compile", action="store_true")
   try:
     print(make_film(parser.parse_args()))
-  except (ValueError, OSError, av.error.FFmpegError) as error:
+  except (ImportError, ValueError, OSError, av.error.FFmpegError) as error:
     print("error:", " ".join(str(error).split())[:500], file=sys.stderr)
     return 2
   return 0

@@ -11,13 +11,19 @@ from eartalk_jax.checkpoints.checkpoint_files import (
   choose_checkpoint,
 )
 from eartalk_jax.checkpoints.checkpoint_reading import open_arrays
-from eartalk_jax.checkpoints.parts import load_speech_of, recipe_kind
+from eartalk_jax.checkpoints.parts import load_speech_of
 from eartalk_jax.checkpoints.resumption import read_run
-from eartalk_jax.config import describe, differences, from_config, to_dict
+from eartalk_jax.config import describe, differences, from_config
 from eartalk_jax.counting import counting
 from eartalk_jax.errors import UserError
 from eartalk_jax.export import description, names
 from eartalk_jax.export.card import write_card
+from eartalk_jax.export.encoders import (
+  check_kinds,
+  describe_part,
+  foreign_parts,
+  write_foreign,
+)
 from eartalk_jax.export.folders import check_new
 from eartalk_jax.export.writing import write_weights
 from eartalk_jax.files import making_folder, write_json
@@ -30,6 +36,8 @@ from eartalk_jax.trees import path_name
 _HERE = pathlib.Path(__file__).parent
 # Files that come with every folder.
 COPIED = ("modeling_eartalk.py", "picture_files.py", "example.py")
+# The one that comes with encoders of other libraries.
+ENCODERS = "modeling_encoders.py"
 # Item of a checkpoint, and where in it the parameters are.
 ITEMS = {"ema": ("ema", ""), "raw": ("state", "params/")}
 
@@ -50,7 +58,7 @@ def export_folder(workdir, out, weights="ema", dtype="float32", step=None):
 
   Raises:
     UserError: no whole checkpoint, or one of another model; `out` is there or
-      cannot be made.
+      cannot be made; a kind of encoder that PyTorch cannot be told of.
   """
   workdir, out = pathlib.Path(workdir), pathlib.Path(out)
   check_new(out)
@@ -59,37 +67,31 @@ def export_folder(workdir, out, weights="ema", dtype="float32", step=None):
   run = read_run(workdir)
   cfg = from_config(TalkerConfig, run["model"])
   tokenizer = load_tokenizer(workdir / "tokenizer")
-  _check_kinds(run, tokenizer, load_speech_of(workdir, run, cfg.audio))
+  encoders = tokenizer, load_speech_of(workdir, run, cfg.audio)
+  check_kinds(run, *encoders)
   source = choose_checkpoint(workdir, step)
   shapes, arrays = open_arrays(source, *ITEMS[weights])
   _check_shapes(shapes, cfg, source)
   config = description.describe_model(
-    cfg, run["categories"], tokenizer, weights, int(source.name), dtype
+    cfg, run["categories"], encoders, weights, int(source.name), dtype
   )
   with making_folder(out) as folder:
     _write(folder, config, shapes, arrays, cfg.depth, dtype)
-    (folder / "tokenizer").mkdir()
-    _write_tokenizer(folder / "tokenizer", config["tokenizer"], tokenizer)
-    for name in COPIED:
+    if tokenizer.kind == "patches":
+      (folder / "tokenizer").mkdir()
+      _write_tokenizer(folder / "tokenizer", config["tokenizer"], tokenizer)
+    write_foreign(folder, encoders, workdir)
+    for name in COPIED + (ENCODERS,) * bool(foreign_parts(encoders)):
       shutil.copyfile(_HERE / name, folder / name)
-    training = {"run": run, "tokenizer": to_dict(tokenizer.config)}
-    write_json(folder / "training.json", training)
+    write_json(folder / "training.json", describe_training(run, encoders))
     write_card(folder, config, run)
   return int(source.name)
 
 
-def _check_kinds(run, tokenizer, speech):
-  """Raises UserError unless the PyTorch file knows all kinds of a run."""
-  kinds = {
-    "recipe": (recipe_kind(run), "ear"),
-    "tokenizer": (tokenizer.kind, "patches"),
-    "speech": (speech.kind, "mel"),
-  }
-  for what, (kind, known) in kinds.items():
-    if kind != known:
-      raise UserError(
-        f"a {what} of kind {kind!r} cannot be exported yet, {known!r} alone"
-      )
+def describe_training(run, encoders):
+  """training.json: what the way back needs and PyTorch does not."""
+  tokenizer, speech = map(describe_part, encoders)
+  return {"run": run, "tokenizer": tokenizer, "speech": speech}
 
 
 def parameter_shapes(cfg):

@@ -24,7 +24,8 @@ from eartalk_jax.config import (
 )
 from eartalk_jax.errors import UserError
 from eartalk_jax.export import names
-from eartalk_jax.export.description import describe_model
+from eartalk_jax.export.description import FORMAT_VERSION, describe_model
+from eartalk_jax.export.encoders import read_back
 from eartalk_jax.export.exporting import (
   parameter_shapes,
   tokenizer_shapes,
@@ -63,9 +64,14 @@ def import_folder(folder, out):
   config = read_config(folder)
   training = read_json(folder, "training.json")
   try:
+    config, training = _of_now(config, training)
     cfg = _talker_config(config, training["run"]["model"])
-    like = from_config(TokenizerConfig, training["tokenizer"])
-    statistics = _statistics(config["tokenizer"], like.channels)
+    described = [dict(training[what]) for what in ("tokenizer", "speech")]
+    kinds = [(part["kind"], dict(part["config"])) for part in described]
+    own = kinds[0][0] == "patches"
+    if own:
+      like = from_config(TokenizerConfig, kinds[0][1])
+      statistics = _statistics(config["tokenizer"], like.channels)
     prints = dict(training["run"]["fingerprints"])
     run = training["run"] | {"categories": _categories(config)}
   except KeyError as error:
@@ -78,10 +84,16 @@ def import_folder(folder, out):
       "again"
     ) from None
   _check_sizes(folder, cfg)
-  tokenizer = _tokenizer(folder / "tokenizer", like, statistics)
-  _check_config(folder, config, cfg, tokenizer)
+  if own:
+    tokenizer = _tokenizer(folder / "tokenizer", like, statistics)
+  else:
+    tokenizer = read_back(folder, "tokenizer", *kinds[0])
+  if kinds[1][0] == "mel":
+    speech = open_speech(f"mel:{cfg.audio.bins}")
+  else:
+    speech = read_back(folder, "speech", *kinds[1])
+  _check_config(folder, config, cfg, (tokenizer, speech))
   params = _read_params(folder, parameter_shapes(cfg), cfg.depth)
-  speech = open_speech(f"mel:{cfg.audio.bins}")
   run |= {
     "model": to_dict(cfg),
     "fingerprints": prints
@@ -94,6 +106,30 @@ def import_folder(folder, out):
     step = str(config["trained_steps"])
     _save(checkpoints_of(partial) / step, params, cfg, tokenizer)
   return config["trained_steps"]
+
+
+def _of_now(config, training):
+  """Both as they are today.
+
+  Folders of version 1 are all of stride 1, our own tokenizer and log-mel.
+  """
+  if config.get("format_version") != 1:
+    return config, training
+  audio = dict(config["audio"]) | {"states": 1}
+  mel = ("hop", "n_fft", "floor", "mean", "scale")
+  version = {"format_version": FORMAT_VERSION}
+  config = config | version
+  config |= {
+    "stride": 1,
+    "speech": {"kind": "mel"} | {name: audio.pop(name) for name in mel},
+    "audio": audio,
+    "tokenizer": config["tokenizer"] | version | {"kind": "patches"},
+  }
+  training = training | {
+    "tokenizer": {"kind": "patches", "config": training["tokenizer"]},
+    "speech": {"kind": "mel", "config": {"bins": audio["bins"]}},
+  }
+  return config, training
 
 
 def _statistics(config, channels):
@@ -160,12 +196,12 @@ def _tokenizer(folder, config, statistics):
   return PatchTokenizer(config, params, *statistics)
 
 
-def _check_config(folder, config, cfg, tokenizer):
+def _check_config(folder, config, cfg, encoders):
   """Raises UserError if the model here would compute something else."""
   wanted = describe_model(
     cfg,
     _categories(config),
-    tokenizer,
+    encoders,
     config["weights"],
     config["trained_steps"],
     config["dtype"],

@@ -8,19 +8,31 @@ A frame-causal transformer reads the portrait (the sink), the last W frames and
 the frame's own conditions; a head then samples the frame's latent. Streams have
 an explicit state of a fixed size: frame 1,000,000 costs what frame 100 costs.
 
-Needs torch, numpy and safetensors. Equal seeds give the frames of the JAX
-model that these weights come from, up to rounding: noise is made by the same
-counter-based generator (Threefry), outside of the network.
+A latent is `stride` frames of video. Where that is one, "frame" means both.
+Otherwise frame 0 of a video is the portrait itself, latent 1 the first that is
+made, and of frames 1 .. stride:
 
-Dimension key: B streams or clips, T frames, S sink frames, N tokens of a frame,
-M condition tokens, P = M + N, J = S * N, c numbers in a token, h w C latent
-grid and channels, D width, H heads, K head width, W window, V = W - 1, R noise
-draws (in `attend`: keys), E head width, F audio features, Y X picture.
+  stride 4    latent  0   1     2     3
+              frames  0   1-4   5-8   9-12
+
+Needs torch, numpy and safetensors; with a tokenizer or speech encoder of
+another library also the file modeling_encoders.py and that library. Equal seeds
+give the frames of the JAX model that these weights come from, up to rounding:
+noise is made by the same counter-based generator (Threefry), outside of the
+network.
+
+Dimension key: B streams or clips, T latent frames (of sound: video frames), s
+video frames of a latent, S sink frames (of sound: samples), N tokens of a
+frame, M condition tokens, P = M + N, J = S * N, c numbers in a token, h w C
+latent grid and channels, D width, H heads, K head width, W window, V = W - 1, R
+noise draws (in `attend`: keys), E head width, A vectors of a video frame's
+sound, F numbers in one (or in all that is heard), Y X picture.
 """
 
 import collections
 import contextlib
 import dataclasses
+import importlib.util
 import json
 import math
 import numbers
@@ -37,7 +49,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional as F
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MODEL_TYPE = "eartalking"
 ACTIVATIONS = {"gelu_tanh": lambda x: F.gelu(x, approximate="tanh")}
 
@@ -155,32 +167,66 @@ def _positive(config, *names):
 
 @dataclasses.dataclass(frozen=True)
 class AudioConfig:
-  """Log-mel features: (log(max(mel, floor)) - mean) / scale.
+  """What a latent hears: its frames, `past` before and `ahead` after them.
 
-  A frame hears the mel steps of frames -past .. +ahead around it, normalised
-  with `level_eps`; `convolutions` of stride 2 and `taps` taps read them.
+  Of each frame these are `steps` vectors of `bins` numbers, which are those of
+  `states` hidden states of an encoder, one after another; each is normalised
+  with `level_eps`. `convolutions` of stride 2 and `taps` taps read them.
   """
 
   sample_rate: int
-  hop: int
-  n_fft: int
   bins: int
-  floor: float
-  mean: float
-  scale: float
   past: int
   ahead: int
   steps: int
   tokens: int
   drop: float
+  states: int
   level_eps: float
   convolutions: int
   taps: int
 
   def __post_init__(self):
-    _positive(self, "sample_rate", "hop", "bins", "floor", "scale", "steps")
+    _positive(self, "sample_rate", "bins", "steps", "states")
+    _require(self.bins % self.states == 0, "states do not divide bins")
     _positive(self, "tokens", "level_eps", "convolutions", "taps")
+
+
+@dataclasses.dataclass(frozen=True)
+class MelConfig:
+  """Log-mel features: (log(max(mel, floor)) - mean) / scale."""
+
+  kind: str
+  hop: int
+  n_fft: int
+  floor: float
+  mean: float
+  scale: float
+
+  def __post_init__(self):
+    _positive(self, "hop", "floor", "scale")
     _require(self.n_fft >= self.hop, f"n_fft is {self.n_fft}, below hop")
+
+
+@dataclasses.dataclass(frozen=True)
+class ForeignSpeechConfig:
+  """A speech encoder of another library, whose folder tells the rest of it.
+
+  It hears windows of `left`, `step` and `right` video frames and of `beyond`
+  samples more, and tells some hidden `states` of the `step` frames.
+  """
+
+  kind: str
+  left: int
+  step: int
+  right: int
+  beyond: int
+  states: tuple[int, ...]
+  normalize: bool
+
+  def __post_init__(self):
+    _positive(self, "step")
+    _require(len(self.states) > 0, "states are none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,6 +317,7 @@ class MaskedHeadConfig(FlowHeadConfig):
 class TokenizerConfig:
   """A picture autoencoder and the statistics of its latents."""
 
+  kind: str
   model_type: str
   format_version: int
   dtype: str
@@ -286,6 +333,8 @@ class TokenizerConfig:
   mlp_ratio: int
   latent_mean: tuple[float, ...]
   latent_std: float
+
+  stride, delay = 1, 0
 
   def __post_init__(self):
     _positive(self, "size", "patch", "channels", "width", "heads")
@@ -303,6 +352,44 @@ class TokenizerConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ForeignTokenizerConfig:
+  """A tokenizer of another library, whose folder tells the rest of it.
+
+  A latent is `stride` frames; a step shows those of `delay` latents before.
+  """
+
+  kind: str
+  size: int
+  latent_shape: tuple[int, ...]
+  stride: int
+  delay: int
+  latent_mean: tuple[float, ...]
+  latent_std: tuple[float, ...]
+
+  def __post_init__(self):
+    _positive(self, "size", "stride")
+    shape = self.latent_shape
+    good = len(shape) == 3 and min(shape) > 0
+    _require(good, f"latent_shape is {_short(shape)}")
+    for name in ("latent_mean", "latent_std"):
+      numbers = getattr(self, name)
+      _require(len(numbers) == shape[2], f"{name} has {len(numbers)} numbers")
+    _require(min(self.latent_std) > 0, "latent_std is not above 0")
+
+
+@dataclasses.dataclass(frozen=True)
+class LtxTokenizerConfig(ForeignTokenizerConfig):
+  """LTX's decoder is shown `context` latents before, and told a noise level."""
+
+  context: int
+  timestep: float
+
+  def __post_init__(self):
+    super().__post_init__()
+    _positive(self, "context")
+
+
+@dataclasses.dataclass(frozen=True)
 class Config:
   """Everything that the forward pass depends on; see config.json."""
 
@@ -313,6 +400,7 @@ class Config:
   weights: str
   trained_steps: int
   latent_shape: tuple[int, ...]
+  stride: int
   patch: int
   width: int
   depth: int
@@ -332,29 +420,40 @@ class Config:
   fps: int
   noise: str
   audio: AudioConfig
+  speech: MelConfig | ForeignSpeechConfig
   controls: tuple[ControlConfig, ...]
   history: HistoryConfig
   head: FlowHeadConfig | MaskedHeadConfig
-  tokenizer: TokenizerConfig
+  tokenizer: TokenizerConfig | ForeignTokenizerConfig
 
   def __post_init__(self):
     _positive(self, "patch", "depth", "heads", "window", "sinks", "sink_rank")
     _positive(self, "rotary_base", "norm_eps", "mlp_ratio", "patterns")
     _positive(self, "sinusoid_top_rate", "fps")
     _require_heads(self.width, self.heads)
-    same = self.tokenizer.latent_shape == self.latent_shape
-    _require(same, f"latent_shape {self.latent_shape} is not the tokenizer's")
+    for name in ("latent_shape", "stride"):
+      mine, theirs = getattr(self, name), getattr(self.tokenizer, name)
+      _require(mine == theirs, f"{name} {mine} is not the tokenizer's")
     side, patch = self.latent_shape[0], self.patch
     _require(side % patch == 0, f"patch {patch} does not divide {side} latents")
     known = {"anchor", "sink", "direct"} >= set(self.without)
     _require(known, f"without {self.without}")
     names = {control.name for control in self.controls}
     _require(len(names) == len(self.controls), "two controls have one name")
-    audio = self.audio
-    frame = audio.hop * audio.steps * self.fps == audio.sample_rate
-    _require(frame, "fps x audio.steps x audio.hop is not audio.sample_rate")
+    whole = self.audio.sample_rate % self.fps == 0
+    _require(whole, "fps does not divide audio.sample_rate")
+    whole = self.frame_samples % self.audio.steps == 0
+    _require(whole, "audio.steps do not divide a frame's samples")
+    if self.speech.kind == "mel":
+      frame = self.speech.hop * self.audio.steps == self.frame_samples
+      _require(frame, "fps x audio.steps x speech.hop is not audio.sample_rate")
     sets = getattr(self.head, "sets", 1)
     _require(sets <= self.tokens, f"head: {sets} sets of {self.tokens} tokens")
+
+  @property
+  def needs_encoders(self):
+    """Whether the tokenizer or the speech encoder is another library's."""
+    return (self.tokenizer.kind, self.speech.kind) != ("patches", "mel")
 
   @property
   def tokens(self):
@@ -374,9 +473,30 @@ class Config:
 
   @property
   def audio_features(self):
-    """F of a frame."""
+    """F of all that a latent hears."""
     audio = self.audio
-    return (audio.past + 1 + audio.ahead) * audio.steps * audio.bins
+    frames = audio.past + self.stride + audio.ahead
+    return frames * audio.steps * audio.bins
+
+  @property
+  def frame_samples(self):
+    """Samples of a video frame."""
+    return self.audio.sample_rate // self.fps
+
+  @property
+  def first_made(self):
+    """Number of the first latent that a stream makes."""
+    return int(self.stride > 1)
+
+  def frames_of(self, latent):
+    """The video frames of a latent."""
+    return range(
+      max(latent * self.stride - self.stride + 1, 0), latent * self.stride + 1
+    )
+
+  def columns(self, control):
+    """Numbers of a control for a latent; a category is its index."""
+    return self.stride * (1 if control.kind == "categorical" else control.size)
 
 
 def _require_heads(width, heads):
@@ -398,14 +518,29 @@ _CHOICES = {
   (Config, "positions"): ("relative", "cyclic"),
   (Config, "activation"): tuple(ACTIVATIONS),
   (Config, "noise"): ("threefry2x32",),
+  (MelConfig, "kind"): ("mel",),
   (ControlConfig, "kind"): ("continuous", "categorical"),
   (FlowHeadConfig, "kind"): ("flow",),
   (MaskedHeadConfig, "kind"): ("masked",),
   (MaskedHeadConfig, "process"): ("flow", "noise"),
+  (TokenizerConfig, "kind"): ("patches",),
   (TokenizerConfig, "model_type"): (f"{MODEL_TYPE}_tokenizer",),
   (TokenizerConfig, "format_version"): (FORMAT_VERSION,),
   (TokenizerConfig, "dtype"): _DTYPES,
   (TokenizerConfig, "activation"): tuple(ACTIVATIONS),
+}
+
+
+# Of fields that are one of several types: by its kind, the first is the usual.
+_VARIANTS = {
+  "head": {"flow": FlowHeadConfig, "masked": MaskedHeadConfig},
+  "tokenizer": {"patches": TokenizerConfig}
+  | dict.fromkeys(("kl", "wan", "dcae", "taesd"), ForeignTokenizerConfig)
+  | {"ltx": LtxTokenizerConfig},
+  "speech": {"mel": MelConfig}
+  | dict.fromkeys(
+    ("wav2vec2", "hubert", "wavlm", "whisper"), ForeignSpeechConfig
+  ),
 }
 
 
@@ -442,9 +577,14 @@ def strict(cls, given, path="config.json"):
 
 def _value(name, kind, value, path):
   """`value` as the field `name` of type `kind` needs it."""
-  if name == "head":
-    masked = isinstance(value, dict) and value.get("kind") == "masked"
-    return strict(MaskedHeadConfig if masked else FlowHeadConfig, value, path)
+  if name in _VARIANTS:
+    known = _VARIANTS[name]
+    said = value.get("kind") if isinstance(value, dict) else None
+    if isinstance(said, str) and said not in known:
+      raise ValueError(f"{path}: kind is {_short(said)}; known: {tuple(known)}")
+    usual = next(iter(known))
+    kind = known[said if isinstance(said, str) else usual]
+    return strict(kind, value, path)
   if dataclasses.is_dataclass(kind):
     return strict(kind, value, path)
   if typing.get_origin(kind) is tuple:
@@ -513,6 +653,12 @@ def normal(key, shape):
   return noise.reshape(*key.shape[:-1], *shape)
 
 
+def fixed_noise(number, shape):
+  """Standard normal numbers that are the same for ever, by a number."""
+  nothing = torch.zeros(2, dtype=torch.int64)
+  return normal(fold_in(nothing, torch.tensor(number)), shape)
+
+
 def _erfinv(x):
   """Giles' approximation in float32, for which torch has other last bits."""
   w = -torch.log1p(-x * x)
@@ -573,7 +719,8 @@ def frame_noise(cfg, seed_B, frame_B):
 
   Args:
     cfg: Config.
-    seed_B, frame_B: int64 of any one shape: seeds and numbers of frames.
+    seed_B, frame_B: int64 of any one shape: seeds, and how many latents the
+      streams have made.
   """
   key = torch.stack([torch.zeros_like(seed_B), seed_B], dim=-1)
   key = fold_in(key, frame_B)
@@ -746,13 +893,35 @@ class Convolution(nn.Module):
     return out.reshape(*lead, *out.shape[1:])
 
 
+class Mixing(nn.Module):
+  """Hidden states of an encoder, mixed by learned weights that sum to one.
+
+  States differ in scale, so each is normalised first.
+  """
+
+  def __init__(self, audio):
+    super().__init__()
+    self.eps = audio.level_eps
+    self.states = nn.Parameter(torch.zeros(audio.states))
+
+  def forward(self, x):
+    """[..., A, F] -> [..., A, F / states]."""
+    x = x.unflatten(-1, (len(self.states), -1)).movedim(-2, -3)
+    levelled = norm(x.flatten(-2), self.eps).unflatten(-1, x.shape[-2:])
+    share = self.states.float().softmax(0)[:, None, None]
+    return (levelled * share).sum(-3)
+
+
 class Hearing(nn.Module):
   """Strided convolutions, then two dense layers over all that is left."""
 
   def __init__(self, cfg):
     super().__init__()
     self.cfg, audio = cfg, cfg.audio
-    inside = [audio.bins] + [cfg.width] * (audio.convolutions - 1)
+    if audio.states > 1:
+      self.mixing = Mixing(audio)
+    inside = [audio.bins // audio.states]
+    inside += [cfg.width] * (audio.convolutions - 1)
     self.conv = nn.ModuleList(
       Convolution(bins, cfg.width, audio.taps) for bins in inside
     )
@@ -765,8 +934,11 @@ class Hearing(nn.Module):
   def forward(self, audio):
     """The features of a frame [..., F] -> its audio tokens [..., M', D]."""
     cfg, activation = self.cfg, ACTIVATIONS[self.cfg.activation]
-    heard = norm(audio, cfg.audio.level_eps)
-    heard = heard.unflatten(-1, (-1, cfg.audio.bins))
+    if cfg.audio.states > 1:
+      heard = self.mixing(audio.unflatten(-1, (-1, cfg.audio.bins)))
+    else:
+      heard = norm(audio, cfg.audio.level_eps)
+      heard = heard.unflatten(-1, (-1, cfg.audio.bins))
     for convolution in self.conv:
       heard = activation(convolution(heard))
     heard = activation(self.mix(heard.flatten(-2)))
@@ -783,7 +955,8 @@ class Conditions(nn.Module):
     self.null = nn.Parameter(0.02 * torch.randn(shape))
     self.signal_type = nn.Parameter(0.02 * torch.randn(shape))
     for control in cfg.controls:
-      self.add_module(f"{control.name}_in", Linear(control.size, cfg.width))
+      inside = cfg.stride * control.size
+      self.add_module(f"{control.name}_in", Linear(inside, cfg.width))
       self.add_module(f"{control.name}_out", Linear(cfg.width, cfg.width))
     self.hearing = Hearing(cfg)
 
@@ -793,7 +966,7 @@ class Conditions(nn.Module):
     Args:
       audio: [..., F].
       audio_given: [...] bool.
-      controls: {name: {"value": [..., size or 1], "given": [...] bool}}; a
+      controls: {name: {"value": [..., s*size or s], "given": [...] bool}}; a
         category is its index.
 
     Returns:
@@ -804,7 +977,7 @@ class Conditions(nn.Module):
       signal = controls[control.name]
       value = signal["value"]
       if control.kind == "categorical":
-        value = F.one_hot(value[..., 0].long(), control.size).float()
+        value = F.one_hot(value.long(), control.size).float().flatten(-2)
       hidden = self.get_submodule(f"{control.name}_in")(value)
       hidden = ACTIVATIONS[self.cfg.activation](hidden)
       hidden = self.get_submodule(f"{control.name}_out")(hidden)
@@ -1429,7 +1602,7 @@ def _load_file(path):
 
 
 class Tokenizer(_Pretrained):
-  """Pictures to normalised latents and back."""
+  """Pictures to normalised latents and back; nothing is remembered."""
 
   config_class = TokenizerConfig
 
@@ -1454,12 +1627,20 @@ class Tokenizer(_Pretrained):
     mean = moments.new_tensor(cfg.latent_mean)
     return (moments[..., :channels] - mean) / cfg.latent_std
 
-  def decode(self, latents_BhwC):
-    """Normalised latents -> pictures in [0, 1], [B Y X 3]."""
-    return self.unclamped(latents_BhwC).clamp(0, 1)
+  def open(self, portrait_BhwC):
+    """The decoder's state before the first step, from a portrait's latents."""
+    return ()
 
-  def unclamped(self, latents_BhwC):
-    """`decode` before its last step, which hides what is infinite."""
+  def step(self, state, latents_BhwC):
+    """Normalised latents -> (the state after them, frames [B s Y X 3]).
+
+    Frames are about in [0, 1]: whoever cuts what is beyond, hides what is
+    infinite.
+    """
+    return state, self.pictures(latents_BhwC)[:, None]
+
+  def pictures(self, latents_BhwC):
+    """Normalised latents -> pictures about in [0, 1], [B Y X 3]."""
     cfg = self.cfg
     raw = latents_BhwC * cfg.latent_std + latents_BhwC.new_tensor(
       cfg.latent_mean
@@ -1478,6 +1659,17 @@ class Tokenizer(_Pretrained):
 # --- The model
 
 
+def _encoders():
+  """The module modeling_encoders.py beside this one."""
+  path = pathlib.Path(__file__).with_name("modeling_encoders.py")
+  if not path.is_file():
+    raise FileNotFoundError(f"there is no {path}; copy it from the folder")
+  spec = importlib.util.spec_from_file_location("modeling_encoders", path)
+  module = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(module)
+  return module
+
+
 class StreamState(NamedTuple):
   """All that streams remember: a fixed size, whatever their age.
 
@@ -1488,6 +1680,7 @@ class StreamState(NamedTuple):
     anchor_BJD: the sink's embedding, for the adaptive norms.
     portrait_BE: the portrait's own conditions, embedded.
     caches: a LayerCache for each layer; overwritten by `step`.
+    decoder: what the tokenizer remembers.
   """
 
   count_B: torch.Tensor
@@ -1496,6 +1689,7 @@ class StreamState(NamedTuple):
   anchor_BJD: torch.Tensor
   portrait_BE: torch.Tensor
   caches: tuple
+  decoder: typing.Any
 
 
 class TrainingDraws(NamedTuple):
@@ -1541,37 +1735,54 @@ class EARTalking(_Pretrained):
     self.direct = Linear(flat, cfg.patterns)
     self.patterns = nn.Parameter(torch.randn(cfg.patterns, *shape))
     self.head = (FlowHead if cfg.head.kind == "flow" else MaskedHead)(cfg)
-    # Not parts of these weights: `from_pretrained` puts them here. The second
-    # is what training.json holds, for the way back.
-    self.__dict__["tokenizer"] = None
+    # Not parts of these weights: `from_pretrained` puts them here. The last is
+    # what training.json holds, for the way back.
+    self.__dict__["tokenizer"] = self.__dict__["speech"] = None
     self.__dict__["training_json"] = None
 
   def _load_parts(self, folder):
-    tokenizer = Tokenizer.from_pretrained(folder / "tokenizer")
-    if tokenizer.cfg != self.cfg.tokenizer:
-      raise ValueError(f"{folder}/tokenizer is not the one of config.json")
-    self.__dict__["tokenizer"] = tokenizer
+    of_tokenizer, of_speech = folder / "tokenizer", folder / "speech"
+    if self.cfg.tokenizer.kind == "patches":
+      tokenizer = Tokenizer.from_pretrained(of_tokenizer)
+      if tokenizer.cfg != self.cfg.tokenizer:
+        raise ValueError(f"{of_tokenizer} is not the one of config.json")
+    else:
+      tokenizer = _encoders().load_tokenizer(
+        self.cfg.tokenizer, of_tokenizer, fixed_noise
+      )
+    if self.cfg.speech.kind == "mel":
+      speech = Mel(self.cfg)
+    else:
+      speech = _encoders().load_speech(self.cfg, of_speech)
+    self.__dict__["tokenizer"], self.__dict__["speech"] = tokenizer, speech
     path = folder / "training.json"
     if path.is_file():
       self.__dict__["training_json"] = path.read_bytes()
 
   def _apply(self, function, recurse=True):
-    # The tokenizer goes along to other devices, in a precision of its own.
+    # Encoders go along to other devices, in a precision of their own.
     super()._apply(function, recurse)
-    if self.tokenizer is not None:
-      self.tokenizer.to(self.position.device)
+    for part in (self.tokenizer, self.speech):
+      if isinstance(part, nn.Module):
+        part.to(self.position.device)
     return self
 
   def save_pretrained(self, folder):
-    """Writes a folder like the one it came from, tokenizer included."""
+    """Writes a folder like the one it came from, encoders included."""
     super().save_pretrained(folder)
-    self.tokenizer.save_pretrained(pathlib.Path(folder) / "tokenizer")
+    folder, here = pathlib.Path(folder), pathlib.Path(__file__)
+    self.tokenizer.save_pretrained(folder / "tokenizer")
+    files = [here]
+    if self.cfg.speech.kind != "mel":
+      self.speech.save_pretrained(folder / "speech")
+    if self.cfg.needs_encoders:
+      files.append(here.with_name("modeling_encoders.py"))
     if self.training_json is not None:
-      _write(pathlib.Path(folder) / "training.json", self.training_json)
-    here = pathlib.Path(__file__)
-    target = pathlib.Path(folder) / here.name
-    if not (target.exists() and os.path.samefile(here, target)):
-      _write(target, here.read_bytes())
+      _write(folder / "training.json", self.training_json)
+    for file in files:
+      target = folder / file.name
+      if not (target.exists() and os.path.samefile(file, target)):
+        _write(target, file.read_bytes())
 
   def opening(self, sink_BSNc):
     """(tokens before the first frame, tokens of the sink) of a portrait."""
@@ -1755,6 +1966,7 @@ class EARTalking(_Pretrained):
       anchor_BJD,
       self.embed_portrait(portrait),
       tuple(caches),
+      self.tokenizer.open(sink_BShwC[:, 0]),
     )
 
   def step(self, state, signals, noise, guidance=NO_GUIDANCE):
@@ -1795,16 +2007,17 @@ class EARTalking(_Pretrained):
     return state, to_latents(frame, cfg.latent_shape, cfg.patch)
 
   def frame(self, state, signals, noise, guidance=NO_GUIDANCE):
-    """`step` and what it shows.
+    """`step` and what it shows, `delay` steps later than it is made.
 
     Returns:
-      (state, uint8 frames [B Y X 3], [B] whether they are finite).
+      (state, uint8 frames [B s Y X 3], [B] whether all numbers are finite).
     """
     state, latents = self.step(state, signals, noise, guidance)
-    pictures = self.tokenizer.unclamped(latents)
+    decoder, pictures = self.tokenizer.step(state.decoder, latents)
     good_B = pictures.isfinite().flatten(1).all(dim=1)
+    good_B = good_B & latents.isfinite().flatten(1).all(dim=1)
     shown = (pictures.clamp(0, 1) * 255).round().to(torch.uint8)
-    return state, shown, good_B
+    return state._replace(decoder=decoder), shown, good_B
 
   def generate(self, portrait_YX3, samples_S, controls=None, **settings):
     """Yields the frames of a video, uint8 [Y X 3], 25 a second.
@@ -1821,15 +2034,18 @@ class EARTalking(_Pretrained):
     stream = Stream(self, portrait_YX3, **settings)
     stream.push(samples_S)
     stream.finish()
-    stream.set_all(controls or {}, stream.ear.ready)
+    stream.set_all(controls or {}, stream.ear.frames)
+    for name in controls or {}:  # beyond the end nothing is asked for
+      stream.set(name, None, stream.ear.frames)
     yield from stream.pull()
 
 
-# --- Audio features
+# --- Speech
 
 
-def mel_filters(audio):
+def mel_filters(cfg):
   """Slaney's triangles, of unit area in Hz: [n_fft // 2 + 1, bins], float64."""
+  audio = cfg.audio
   step, corner = 200 / 3, 1000.0
   rate = math.log(6.4) / 27  # above the corner mels are logarithmic
   top = corner / step + math.log(audio.sample_rate / 2 / corner) / rate
@@ -1839,10 +2055,43 @@ def mel_filters(audio):
     mel * step,
     corner * np.exp(rate * (mel - corner / step)),
   )
-  bins = np.fft.rfftfreq(audio.n_fft, 1 / audio.sample_rate)[:, None]
+  bins = np.fft.rfftfreq(cfg.speech.n_fft, 1 / audio.sample_rate)[:, None]
   rise = (bins - hertz[:-2]) / np.diff(hertz[:-1])
   fall = (hertz[2:] - bins) / np.diff(hertz[1:])
   return np.maximum(0, np.minimum(rise, fall)) * 2 / (hertz[2:] - hertz[:-2])
+
+
+class Mel:
+  """Log-mel features of video frames: a speech encoder without weights.
+
+  Step j is centred on its hop: n_fft samples from hop * j - before on. Any
+  number of frames may come at once.
+
+  Attributes:
+    before, after: samples that are heard around the frames' own.
+    step: frames of a window; None for any number.
+    silence_AF: the features of what is outside of the speech.
+  """
+
+  step = None
+
+  def __init__(self, cfg):
+    self.cfg, mel = cfg, cfg.speech
+    self.before = self.after = (mel.n_fft - mel.hop) // 2
+    quiet = (math.log(mel.floor) - mel.mean) / mel.scale
+    self.silence_AF = torch.full((cfg.audio.steps, cfg.audio.bins), quiet)
+    phase = 2 * np.pi * np.arange(mel.n_fft) / mel.n_fft
+    self._hann = torch.from_numpy(0.5 - 0.5 * np.cos(phase))
+    self._filters = torch.from_numpy(mel_filters(cfg))
+
+  def __call__(self, samples_S):
+    """A window of samples, float32 -> [T A F]."""
+    mel, audio = self.cfg.speech, self.cfg.audio
+    windows = samples_S.double().unfold(0, mel.n_fft, mel.hop)
+    power = torch.fft.rfft(windows * self._hann).abs().square()
+    out = (power @ self._filters).clamp(min=mel.floor).log()
+    out = ((out - mel.mean) / mel.scale).float()
+    return out.reshape(-1, audio.steps, audio.bins)
 
 
 # What floats in [-1, 1] may overshoot to; beyond they are something else.
@@ -1850,28 +2099,40 @@ LOUDEST = 8.0
 
 
 class Ear:
-  """Samples as they come, the features of frames as soon as they can be told.
+  """Samples as they come; what latents hear, as soon as it can be told.
 
-  Mel step j is centred on its hop: n_fft samples from hop * j - margin on;
-  outside of the speech there is silence.
+  Outside of the speech there is silence.
+
+  Args:
+    cfg: Config.
+    speech: the model's, `EARTalking.speech`.
+
+  Attributes:
+    latent: number of the next latent.
+    frames: video frames whose features are known.
+    finished: whether the speech has ended.
   """
 
-  def __init__(self, cfg):
-    self.cfg, audio = cfg, cfg.audio
-    self._frame = audio.sample_rate // cfg.fps
-    self._margin = (audio.n_fft - audio.hop) // 2
-    self._buffer_S = torch.zeros(self._margin, dtype=torch.float64)
-    phase = 2 * np.pi * np.arange(audio.n_fft) / audio.n_fft
-    self._hann = torch.from_numpy(0.5 - 0.5 * np.cos(phase))
-    self._filters = torch.from_numpy(mel_filters(audio))
-    self._heard_TAF = self._silence(audio.past)
-    self._samples, self._made, self.finished = 0, 0, False
+  def __init__(self, cfg, speech):
+    self.cfg, self._speech = cfg, speech
+    self._buffer_S = torch.zeros(speech.before)
+    # From frame -past on; the next latent's begin a little later where frame 0
+    # is the portrait.
+    self._heard_TAF = self._silence(cfg.audio.past)
+    self._samples, self.frames, self.finished = 0, 0, False
+    self.latent = cfg.first_made
 
   @property
   def ready(self):
-    """Frames whose speech is known, look-ahead included."""
-    audio = self.cfg.audio
-    return max(len(self._heard_TAF) - audio.past - audio.ahead, 0)
+    """Latents whose speech is known, look-ahead included."""
+    beyond = len(self._heard_TAF) - self._reach
+    return max(beyond // self.cfg.stride + 1, 0)
+
+  @property
+  def _reach(self):
+    """Frames of `_heard_TAF` up to the last one that the next latent hears."""
+    cfg = self.cfg
+    return cfg.first_made + cfg.audio.past + cfg.stride + cfg.audio.ahead
 
   def push(self, samples_S):
     """Takes the next samples: int16, or floats in [-1, 1].
@@ -1899,51 +2160,61 @@ class Ear:
         f"the speech reaches {loudest:g}; push int16, or floats in [-1, 1]"
       )
     self._samples += len(samples)
-    self._buffer_S = torch.cat([self._buffer_S, samples.double()])
-    known = (self._samples - self._margin) // self._frame
-    self._hear(max(known - self._made, 0))
+    self._buffer_S = torch.cat([self._buffer_S, samples])
+    known = (self._samples - self._speech.after) // self.cfg.frame_samples
+    self._hear(known - self.frames)
 
   def finish(self):
     """No more speech: what follows the last sample is silence."""
     if self.finished:
       return
-    rest = self._frame + self.cfg.audio.n_fft
-    self._buffer_S = F.pad(self._buffer_S, (0, rest))
-    self._hear(round(self._samples / self._frame) - self._made)
-    ahead = self._silence(self.cfg.audio.ahead)
-    self._heard_TAF = torch.cat([self._heard_TAF, ahead])
     self.finished = True
+    cfg, step = self.cfg, self._speech.step or 1
+    frames = round(self._samples / cfg.frame_samples)
+    left = frames - self.frames
+    whole = -(-left // step) * step
+    needed = self._needed(whole) - len(self._buffer_S)
+    self._buffer_S = F.pad(self._buffer_S, (0, max(needed, 0)))
+    self._hear(whole)
+    # What a window made beyond the end is cut off.
+    kept = len(self._heard_TAF) - (self.frames - frames)
+    self._heard_TAF, self.frames = self._heard_TAF[:kept], frames
+    if not frames:
+      return
+    latents = 1 - (1 - frames) // cfg.stride  # the last may reach beyond
+    latents = max(latents, 1 + cfg.first_made) + cfg.tokenizer.delay
+    short = (latents - self.latent - 1) * cfg.stride + self._reach - kept
+    quiet = self._silence(max(short, 0))
+    self._heard_TAF = torch.cat([self._heard_TAF, quiet])
 
   def next_features(self):
-    """The features of the next frame, [F]."""
-    audio = self.cfg.audio
-    return self._heard_TAF[: audio.past + 1 + audio.ahead].flatten()
+    """What the next latent hears, [F]."""
+    begin = self.cfg.first_made
+    return self._heard_TAF[begin : self._reach].flatten()
 
   def take(self):
-    """The features of the next frame, which is made with them, [F]."""
+    """What the next latent hears, which is made with it, [F]."""
     features = self.next_features()
-    self._heard_TAF = self._heard_TAF[1:]
+    self._heard_TAF = self._heard_TAF[self.cfg.stride :]
+    self.latent += 1
     return features
 
   def _silence(self, frames):
-    audio = self.cfg.audio
-    quiet = (math.log(audio.floor) - audio.mean) / audio.scale
-    return torch.full((frames, audio.steps, audio.bins), quiet)
+    return self._speech.silence_AF.expand(frames, -1, -1)
+
+  def _needed(self, frames):
+    """Samples of the windows of so many frames."""
+    speech = self._speech
+    return speech.before + frames * self.cfg.frame_samples + speech.after
 
   def _hear(self, frames):
-    """Computes the next frames' mel steps and forgets their samples."""
-    if frames < 1:
-      return
-    audio = self.cfg.audio
-    windows = self._buffer_S.unfold(0, audio.n_fft, audio.hop)
-    windows = windows[: frames * audio.steps]
-    power = torch.fft.rfft(windows * self._hann).abs().square()
-    mel = (power @ self._filters).clamp(min=audio.floor).log()
-    mel = ((mel - audio.mean) / audio.scale).float()
-    mel_TAF = mel.reshape(frames, audio.steps, audio.bins)
-    self._heard_TAF = torch.cat([self._heard_TAF, mel_TAF])
-    self._buffer_S = self._buffer_S[frames * self._frame :]
-    self._made += frames
+    """Makes the features of the next frames, in whole windows."""
+    while frames >= (count := self._speech.step or max(frames, 1)):
+      heard_TAF = self._speech(self._buffer_S[: self._needed(count)])
+      self._heard_TAF = torch.cat([self._heard_TAF, heard_TAF])
+      self._buffer_S = self._buffer_S[count * self.cfg.frame_samples :]
+      self.frames += count
+      frames -= count
 
 
 # --- A live stream
@@ -1977,6 +2248,9 @@ class Stream:
     guidance: {"audio" or a control: scale}; each adds the work of a stream.
     compile: compile the frame; worth it from some hundred frames on.
 
+  Attributes:
+    frame: number of the next frame that wishes can be for; the first is 0.
+
   Raises:
     ValueError: one of them is impossible.
   """
@@ -1986,7 +2260,8 @@ class Stream:
   ):
     self.model, self.cfg = model, model.cfg
     self.seed = _whole(seed, "seed", 2**32 - 1)
-    self.ear, self.frame = Ear(model.cfg), 0
+    self.ear, self.frame = Ear(model.cfg, model.speech), 0
+    self._made, self._shown = collections.deque(), 0
     self._lock = threading.RLock()
     self._now, self._later = {}, []
     self._noise = collections.deque()
@@ -1994,7 +2269,8 @@ class Stream:
     self.device = model.position.device
     portrait = self._signals(None)
     for name, wish in _object(known or {}, "known").items():
-      self._fill(portrait, name, self._parse(name, wish))
+      numbers = self._parse(name, wish) * self.cfg.stride
+      self._fill(portrait, name, numbers)
     guidance = _object(guidance or {}, "guidance")
     for name, scale in guidance.items():
       if name != "audio" and name not in self._controls:
@@ -2011,13 +2287,19 @@ class Stream:
         for name in sorted(guidance)
       ),
     )
+    pictures_SYX3 = self._pictures(portrait_YX3)
+    # The frame before all that are made, until it is shown.
+    self._portrait_YX3 = pictures_SYX3[0] if self.cfg.first_made else None
     with torch.no_grad():
-      self.state = model.open(self._sink(portrait_YX3), portrait)
+      sink_SYX3 = torch.tensor(pictures_SYX3, device=self.device)
+      sink_1ShwC = model.tokenizer.encode(sink_SYX3)[None]
+      self.state = model.open(sink_1ShwC, portrait)
     self._make = model.frame
     if compile:
-      self._make = torch.compile(model.frame, fullgraph=True, dynamic=False)
+      whole = self.cfg.tokenizer.kind == "patches"
+      self._make = torch.compile(model.frame, fullgraph=whole, dynamic=False)
 
-  def _sink(self, portrait_YX3):
+  def _pictures(self, portrait_YX3):
     pictures = _array(portrait_YX3)
     pictures = pictures[None] if pictures.ndim == 3 else pictures
     size, sinks = self.cfg.tokenizer.size, self.cfg.sinks
@@ -2027,9 +2309,8 @@ class Stream:
         f"portrait {pictures.dtype}{list(pictures.shape)}: 1 to {sinks} of "
         f"uint8[{size}, {size}, 3] are needed"
       )
-    pictures = torch.tensor(pictures, device=self.device)
-    missing = pictures[:1].expand(sinks - len(pictures), -1, -1, -1)
-    return self.model.tokenizer.encode(torch.cat([pictures, missing]))[None]
+    missing = np.repeat(pictures[:1], sinks - len(pictures), axis=0)
+    return np.concatenate([pictures, missing])
 
   def set(self, name, value, frame=None):
     """Asks for a control from a frame on (the next one unless given).
@@ -2099,17 +2380,23 @@ class Stream:
   @torch.no_grad()
   def _next(self):
     with self._lock:
-      return self._make_frame() if self.ear.ready else None
+      while not self._made and self.ear.ready:
+        self._make_latent()
+      return self._made.popleft() if self._made else None
 
-  def _make_frame(self):
-    now, later = dict(self._now), list(self._later)
-    while later and later[0][0] <= self.frame:
-      _, name, wish = later.pop(0)
-      now[name] = wish
+  def _make_latent(self):
+    """Makes the next latent; what it shows is to be pulled."""
+    cfg, span = self.cfg, self.cfg.frames_of(self.ear.latent)
+    asked = [self._wishes(frame) for frame in span]
     signals = self._signals(self.ear.next_features())
-    for name, wish in now.items():
-      if wish is not None:
-        self._fill(signals, name, wish)
+    for name in {name for each in asked for name in each}:
+      given = [place for place, each in enumerate(asked) if name in each]
+      numbers = []
+      for place in range(len(span)):
+        # Where it is not given, as in the nearest frame in which it is.
+        there = min(given, key=lambda other: abs(other - place))
+        numbers += asked[there][name]
+      self._fill(signals, name, numbers)
     if not self._noise:
       self._draw()
     state, frames, good_B = self._make(
@@ -2120,16 +2407,40 @@ class Stream:
         f"frame {self.frame} is no picture (its numbers are not finite): bring "
         "guidance and controls nearer to what is usual, or use other weights"
       )
-    self.state, self._now, self._later = state, now, later
+    self.state, self._now = state, self._wishes(span[-1])
+    self._later = [wish for wish in self._later if wish[0] > span[-1]]
     self._noise.popleft()
     self.ear.take()
-    self.frame += 1
-    return frames[0].cpu().numpy()
+    self.frame = span.stop
+    self._show(frames[0].cpu().numpy(), self.ear.latent - cfg.first_made)
+
+  def _show(self, frames_sYX3, steps):
+    """Puts out what a step shows: none too early, none too many."""
+    cfg, shown = self.cfg, max(steps - self.cfg.tokenizer.delay, 0)
+    count = shown and cfg.first_made + shown * cfg.stride
+    if self.ear.finished:
+      count = min(count, self.ear.frames)
+    count -= self._shown
+    frames = list(frames_sYX3)
+    if count > 0 and self._portrait_YX3 is not None:
+      frames.insert(0, self._portrait_YX3)
+      self._portrait_YX3 = None
+    self._made.extend(frames[: max(count, 0)])
+    self._shown += max(count, 0)
+
+  def _wishes(self, frame):
+    """{name: numbers} that are asked for at a frame, the next one or later."""
+    now = dict(self._now)
+    for begins, name, wish in self._later:
+      if begins <= frame:
+        now[name] = wish
+    return {name: wish for name, wish in now.items() if wish is not None}
 
   def _draw(self):
-    """Noise of the next frames: in one go it costs little more than of one."""
+    """Noise of the next steps: in one go it costs little more than of one."""
     count = 25 if self.cfg.head.kind == "flow" else 1
-    frames = torch.arange(self.frame, self.frame + count, device=self.device)
+    first = self.ear.latent - self.cfg.first_made
+    frames = torch.arange(first, first + count, device=self.device)
     noise = frame_noise(self.cfg, torch.full_like(frames, self.seed), frames)
     for one in zip(*(x[:, None] for x in noise), strict=True):
       self._noise.append(type(noise)(*one))
@@ -2142,9 +2453,7 @@ class Stream:
       audio_F = torch.zeros(self.cfg.audio_features)
     controls = {
       name: {
-        "value": torch.zeros(
-          1, control.size if control.kind == "continuous" else 1
-        ).to(self.device),
+        "value": torch.zeros(1, self.cfg.columns(control)).to(self.device),
         "given": given.clone(),
       }
       for name, control in self._controls.items()

@@ -1,7 +1,7 @@
 """Inputs for both sides of a comparison: the usual, and what breaks ports.
 
-Dimension key: B scenarios, T frames, S samples, K numbers of a control, Y X
-picture.
+Dimension key: B scenarios, T latents that are made (before they are joined:
+video frames), S samples, K numbers of a control, Y X picture.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import numpy as np
 
 from eartalk_jax.controls.known import track_of
 from eartalk_jax.controls.requests import columns
-from eartalk_jax.spans import FRAME_SAMPLES, SAMPLE_RATE
+from eartalk_jax.spans import FRAME_SAMPLES, SAMPLE_RATE, first_made
 
 NAMES = ("speech", "silence", "clipping", "extreme controls", "all nulls")
 _SPEECH, _SILENCE, _CLIPPING, _EXTREME, _NULLS = range(len(NAMES))
@@ -35,13 +35,14 @@ class Inputs:
   known: dict
 
 
-def make_inputs(cfg, size, frames, seed=0):
-  """Inputs of `frames` frames for a TalkerConfig and pictures of `size`."""
+def make_inputs(cfg, size, steps, seed=0):
+  """Inputs of `steps` latents for a TalkerConfig and pictures of `size`."""
   rng = np.random.default_rng(seed)
   rows = len(NAMES)
-  heard_BT = np.ones((rows, frames), bool)
+  heard_BT = np.ones((rows, steps), bool)
   heard_BT[_NULLS] = False
-  controls = {c.name: _control(rng, c, frames) for c in cfg.controls}
+  controls = {c.name: _control(rng, c, steps, cfg.stride) for c in cfg.controls}
+  frames = first_made(cfg.stride) + steps * cfg.stride
   return Inputs(
     portraits_BYX3=_portraits(rng, rows, size),
     samples_BS=_speech(rng, frames * FRAME_SAMPLES),
@@ -80,9 +81,9 @@ def _speech(rng, samples):
   return samples_BS.astype(np.float32)
 
 
-def _control(rng, control, frames):
+def _control(rng, control, steps, stride):
   """(value_BTK, given_BT): slow wishes; jumps between the ends; none."""
-  rows, size = len(NAMES), columns(control)
+  rows, size, frames = len(NAMES), columns(control), steps * stride
   if control.kind == "categorical":
     value_BTK = rng.integers(0, control.size, (rows, frames, size))
     value_BTK[:] = value_BTK[:, :1]
@@ -93,6 +94,7 @@ def _control(rng, control, frames):
     value_BTK = rng.uniform(low, high, (rows, 1, size)) * wave_T1
     value_BTK = np.clip(value_BTK, low, high)
     value_BTK[_EXTREME] = rng.choice([low, high], (frames, size))
-  given_BT = rng.random((rows, frames)) < 0.8
+  given_BT = rng.random((rows, steps)) < 0.8
   given_BT[_EXTREME], given_BT[_NULLS] = True, False
+  value_BTK = value_BTK.reshape(rows, steps, -1)
   return value_BTK.astype(np.float32), given_BT

@@ -1,7 +1,8 @@
-"""The same streams on both sides: latents and pixels, frame by frame.
+"""The same streams on both sides: latents and pixels, step by step.
 
-Dimension key: B streams, T frames, F audio features, N tokens, c numbers in a
-token, h w C latent frame, Y X picture.
+Dimension key: B streams, T latents that are made, F audio features of one, N
+tokens, c numbers in a token, h w C latent frame, s video frames of it, Y X
+picture.
 """
 
 import jax
@@ -10,42 +11,64 @@ import numpy as np
 
 from eartalk_jax.counting import counting
 from eartalk_jax.denoising.guidance import make_guidance
+from eartalk_jax.export.encoders import (
+  decode_step,
+  encode_portrait,
+  init_decode,
+)
 from eartalk_jax.export.tensors import torch_signals, torch_tensors
 from eartalk_jax.models.signals import Signal, Signals
 from eartalk_jax.recipes.ear import stream as streaming
-from eartalk_jax.speech import features, open_speech
+from eartalk_jax.spans import first_made
+from eartalk_jax.speech import features
 from eartalk_jax.speech.contexts import Reach
 from eartalk_jax.tokenizers import to_uint8
 
 
-def compare_streams(model, params, tokenizer, exported, inputs, guidance):
+def compare_streams(model, params, encoders, exported, inputs, guidance):
   """Streams all scenarios with equal seeds on both sides.
 
+  Each side hears and sees by itself, unless the encoders are another library's:
+  these are compared alone. Here their rounding would be all that is seen, and
+  features are rounded to half precision: what is at an edge falls to either
+  side.
+
   Args:
-    model, params, tokenizer: of the checkpoint.
+    model, params: of the checkpoint.
+    encoders: (Tokenizer, Speech) of it.
     exported: (module, EARTalking) of the exported folder.
     inputs: scenarios.Inputs.
     guidance: {signal: scale}.
 
   Returns:
-    {"latents_TB": max abs difference of each frame, "levels_TB": that of its
-    pixels in levels of 255, "audio": that of all features}
+    {"latents_TB": max abs difference of each latent, "levels_TB": that of the
+    pixels that its step shows in levels of 255, "audio": that of all features}
   """
-  audio_BTF = _features(model.cfg.audio, inputs.samples_BS)
-  theirs_BTF = _their_features(*exported, inputs.samples_BS)
-  ours = _ours(model, params, tokenizer, inputs, audio_BTF, guidance)
-  theirs = _theirs(*exported, inputs, theirs_BTF, guidance)
+  tokenizer, speech = encoders
+  steps = inputs.heard_BT.shape[1]
+  audio_BTF = _features(model.cfg, speech, inputs.samples_BS, steps)
+  theirs_BTF = _their_features(*exported, inputs.samples_BS, steps)
+  heard_BTF = theirs_BTF if speech.step is None else audio_BTF
+  sink_BhwC = _sink(tokenizer, inputs)
+  own = tokenizer.kind == "patches"
+  seen_BhwC = _their_sink(exported[1], inputs) if own else sink_BhwC
+  ours = _ours(
+    model, params, tokenizer, inputs, (sink_BhwC, audio_BTF), guidance
+  )
+  theirs = _theirs(*exported, inputs, (seen_BhwC, heard_BTF), guidance)
   latents, levels = [], []
   what = "streams, guided" if guidance else "streams"
-  with counting(what, audio_BTF.shape[1], "frames") as advance:
+  with counting(what, steps, "latents") as advance:
     for one, other in zip(ours, theirs, strict=True):
       away = [
         np.abs(np.asarray(x, np.float64) - np.asarray(y, np.float64))
         for x, y in zip(one, other, strict=True)
       ]
       latents.append(away[0].max(axis=(1, 2, 3)))
-      levels.append(away[1].max(axis=(1, 2, 3)))
+      levels.append(away[1].max(axis=(1, 2, 3, 4)))
       advance()
+  for void_B in levels[: tokenizer.delay]:  # nothing is shown yet
+    void_B[:] = 0
   return {
     "latents_TB": np.stack(latents),
     "levels_TB": np.stack(levels),
@@ -53,19 +76,19 @@ def compare_streams(model, params, tokenizer, exported, inputs, guidance):
   }
 
 
-def _features(audio, samples_BS):
-  speech = open_speech(f"mel:{audio.bins}")
-  reach = Reach(audio.past, audio.ahead, 1, speech.silence_AF)
+def _features(cfg, speech, samples_BS, steps):
+  audio, first = cfg.audio, first_made(cfg.stride)
+  reach = Reach(audio.past, audio.ahead, cfg.stride, speech.silence_AF)
   heard = np.stack([features(speech, samples_S) for samples_S in samples_BS])
-  return reach.contexts(heard, range(heard.shape[1]))
+  return reach.contexts(heard, range(first, first + steps))
 
 
-def _their_features(module, talker, samples_BS):
+def _their_features(module, talker, samples_BS, steps):
   def of_one(samples_S):
-    ear = module.Ear(talker.cfg)
+    ear = module.Ear(talker.cfg, talker.speech)
     ear.push(samples_S)
     ear.finish()
-    return np.stack([ear.take().numpy() for _ in range(ear.ready)])
+    return np.stack([ear.take().numpy() for _ in range(steps)])
 
   return np.stack([of_one(samples_S) for samples_S in samples_BS])
 
@@ -86,14 +109,28 @@ def _portrait(inputs, rows, width=0):
   return Signals(silent, controls)
 
 
-def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
-  """Yields (latents_BhwC, pixels_BYX3) of each frame, by JAX."""
-  rows, frames = audio_BTF.shape[:2]
+def _sink(tokenizer, inputs):
+  """The portraits' latents, by JAX."""
+  pictures_BYX3 = jnp.asarray(inputs.portraits_BYX3, jnp.float32) / 255
+  return encode_portrait(tokenizer, tokenizer.params, pictures_BYX3)
+
+
+def _their_sink(talker, inputs):
+  """The same by PyTorch."""
+  import torch
+
+  with torch.no_grad():
+    return talker.tokenizer.encode(torch_tensors(inputs.portraits_BYX3)).numpy()
+
+
+def _ours(model, params, tokenizer, inputs, told, guidance):
+  """Yields (latents_BhwC, pixels_BsYX3) of each step, by JAX."""
+  sink_BhwC, audio_BTF = told
+  rows, steps = audio_BTF.shape[:2]
   weights = streaming.prepare(params)
   guidance = make_guidance(model.cfg, guidance, rows)
   pictures_BYX3 = jnp.asarray(inputs.portraits_BYX3, jnp.float32) / 255
   decoder = tokenizer.params
-  sink_BhwC = jax.jit(tokenizer.encode_portrait)(decoder, pictures_BYX3)
   sink_BShwC = jnp.repeat(sink_BhwC[:, None], model.cfg.sinks, axis=1)
   state = streaming.open(
     model,
@@ -102,41 +139,43 @@ def _ours(model, params, tokenizer, inputs, audio_BTF, guidance):
     jax.vmap(jax.random.key)(np.arange(rows, dtype=np.uint32)),
     _portrait(inputs, rows),
   )
+  decoding = init_decode(tokenizer, decoder, pictures_BYX3, sink_BhwC)
 
   @jax.jit
   def step(weights, state, signals):
-    state, latents = streaming.step(model, weights, state, signals, guidance)
-    _, frames_B1YX3 = tokenizer.decode_step(decoder, (), latents)
-    return state, latents, to_uint8(frames_B1YX3[:, 0])
+    return streaming.step(model, weights, state, signals, guidance)
 
-  for frame in range(frames):
-    signals = _signals(inputs, audio_BTF, slice(frame, frame + 1))
-    state, latents_BhwC, pixels_BYX3 = step(weights, state, signals)
-    yield latents_BhwC, pixels_BYX3
+  for number in range(steps):
+    signals = _signals(inputs, audio_BTF, slice(number, number + 1))
+    state, latents = step(weights, state, signals)
+    decoding, frames = decode_step(tokenizer, decoder, decoding, latents)
+    yield latents, to_uint8(frames)
 
 
-def _theirs(module, talker, inputs, audio_BTF, guidance):
+def _theirs(module, talker, inputs, told, guidance):
   """The same by PyTorch."""
   import torch
 
-  rows, frames = audio_BTF.shape[:2]
+  sink_BhwC, audio_BTF = told
+  rows, steps = audio_BTF.shape[:2]
   names = tuple(sorted(guidance))
   scales = tuple(torch.full((rows,), float(guidance[name])) for name in names)
   guidance = module.Guidance(names, scales)
   seed_B = torch.arange(rows)
   with torch.no_grad():
-    portraits = torch_tensors(inputs.portraits_BYX3)
-    sink = talker.tokenizer.encode(portraits)[:, None]
+    sink = torch_tensors(sink_BhwC)[:, None]
     sink = sink.expand(-1, talker.cfg.sinks, -1, -1, -1)
     # Its portraits have audio, which is not given.
     known = _portrait(inputs, rows, audio_BTF.shape[-1])
     state = talker.open(sink, torch_signals(known))
-  for frame in range(frames):
+  for number in range(steps):
     with torch.no_grad():
-      signals = torch_signals(_signals(inputs, audio_BTF, frame))
+      signals = torch_signals(_signals(inputs, audio_BTF, number))
       noise = module.frame_noise(
-        talker.cfg, seed_B, torch.full_like(seed_B, frame)
+        talker.cfg, seed_B, torch.full_like(seed_B, number)
       )
       state, latents = talker.step(state, signals, noise, guidance)
-      pixels = (talker.tokenizer.decode(latents) * 255).round()
+      decoder, frames = talker.tokenizer.step(state.decoder, latents)
+      state = state._replace(decoder=decoder)
+      pixels = (frames.clamp(0, 1) * 255).round()
     yield latents.numpy(), pixels.numpy()
