@@ -228,4 +228,4 @@ def _speech(speech, theirs):
   samples_S = np.random.default_rng(0).normal(0, 0.1, size).astype(np.float32)
   ours = jax.jit(speech.apply)(speech.params, samples_S[None])[0]
   with torch.no_grad():
-    yield "window", ours, theirs.exact(torch.from_numpy(samples_S))
+    yield "window", ours, theirs(torch.from_numpy(samples_S))

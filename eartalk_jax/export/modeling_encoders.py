@@ -324,13 +324,7 @@ class _Speech(_Foreign):
 
   @torch.no_grad()
   def __call__(self, samples_S):
-    """A window of samples -> [T A F], in the precision that was trained on."""
-    features_TAF = self.exact(samples_S)
-    most = torch.finfo(torch.float16).max
-    return features_TAF.clamp(-most, most).half().float()
-
-  def exact(self, samples_S):
-    """The same, not rounded."""
+    """A window of samples, float32 -> [T A F]."""
     device = next(self.network.parameters()).device
     states = self._hidden(samples_S[None].float().to(device))
     first, frames = self.before // self._hop, self.step

@@ -29,9 +29,7 @@ def compare_streams(model, params, encoders, exported, inputs, guidance):
   """Streams all scenarios with equal seeds on both sides.
 
   Each side hears and sees by itself, unless the encoders are another library's:
-  these are compared alone. Here their rounding would be all that is seen, and
-  features are rounded to half precision: what is at an edge falls to either
-  side.
+  these are compared alone, and their rounding would be all that is seen here.
 
   Args:
     model, params: of the checkpoint.
