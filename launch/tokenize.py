@@ -1,9 +1,11 @@
 """Turns a frames dataset into a token dataset."""
 
+import pathlib
 import time
 
 from data_pipelines.shards import open_dataset
 from data_pipelines.tokenize import tokenize
+from eartalk_jax.importing import licences
 from eartalk_jax.speech import open_speech
 from eartalk_jax.tokenizers.storing import load_tokenizer
 from eartalk_jax.training.compilation import use_compile_cache
@@ -44,6 +46,7 @@ def main():
   began = time.monotonic()
   frames = open_dataset(args.input, "frames")
   manifest = tokenize(frames, tokenizer, speech, args.out, args.mirror)
+  licences.carry(args.speech, pathlib.Path(args.out, "speech"))
   seconds = time.monotonic() - began
   print(
     f"{args.out}: {manifest['clips']} clips, {manifest['frames']} pictures, "

@@ -14,7 +14,6 @@ h w C latent frame.
 import dataclasses
 import functools
 import json
-import shutil
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +29,7 @@ from eartalk_jax.errors import UserError
 from eartalk_jax.export.folders import read_json
 from eartalk_jax.export.scenarios import NAMES
 from eartalk_jax.files import write_json
+from eartalk_jax.importing import licences
 from eartalk_jax.importing.sources import open_source
 from eartalk_jax.spans import FRAME_SAMPLES
 
@@ -89,9 +89,7 @@ def write_foreign(folder, encoders, workdir):
       processor = {"do_normalize": part.config.do_normalize}
       write_json(folder / what / "preprocessor_config.json", processor)
     save_file(arrays, folder / what / _FILES[what], {"format": "pt"})
-    licence = workdir / what / "LICENSE"
-    if licence.is_file():
-      shutil.copyfile(licence, folder / what / licence.name)
+    licences.carry(workdir / what, folder / what)
 
 
 def compare_foreign(folder, encoders):

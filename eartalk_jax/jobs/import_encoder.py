@@ -16,6 +16,7 @@ from eartalk_jax import files, speech, tokenizers
 from eartalk_jax.bounds import shown
 from eartalk_jax.config import nearest
 from eartalk_jax.errors import UserError
+from eartalk_jax.importing import licences
 from eartalk_jax.importing.sources import open_source
 from eartalk_jax.outputs import check_folder
 from eartalk_jax.speech import save_speech
@@ -141,7 +142,8 @@ def write_encoder(imported, sources, out, draw):
       save_speech(folder, imported.encoder)
     else:
       save_tokenizer(folder, imported.encoder)
-    files.write_text(folder / "LICENSE", imported.licence or _UNKNOWN_LICENCE)
+    licence = imported.licence or _UNKNOWN_LICENCE
+    files.write_text(folder / licences.NAME, licence)
     said = {
       "from": [str(pathlib.Path(path).resolve()) for path in sources],
       "dtypes": imported.dtypes,

@@ -1,7 +1,6 @@
 """Training a talker: everything that must fit together, then the loop."""
 
 import dataclasses
-import functools
 
 import jax
 
@@ -11,6 +10,7 @@ from eartalk_jax import recipes
 from eartalk_jax.checkpoints.claim import Claim
 from eartalk_jax.config import from_config, to_dict
 from eartalk_jax.errors import UserError
+from eartalk_jax.importing import licences
 from eartalk_jax.outputs import check_folder
 from eartalk_jax.processes.preflight import preflight
 from eartalk_jax.scaling.flops import training_flops
@@ -94,8 +94,8 @@ def train(config, workdir, profile=None):
       resolved,
       _FREE,
       {
-        "tokenizer": functools.partial(save_tokenizer, tokenizer=tokenizer),
-        "speech": functools.partial(save_speech, speech=speech),
+        "tokenizer": _saving(save_tokenizer, tokenizer, config.tokenizer),
+        "speech": _saving(save_speech, speech, dataset.directory / "speech"),
       },
     ),
     fingerprint=fingerprint,
@@ -103,6 +103,16 @@ def train(config, workdir, profile=None):
     profile=profile,
     mesh=mesh,
   )
+
+
+def _saving(save, encoder, source):
+  """What writes an encoder into a folder, with the licence in its source."""
+
+  def write(directory):
+    save(directory, encoder)
+    licences.carry(source, directory)
+
+  return write
 
 
 def flops_per_step(config):
