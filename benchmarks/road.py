@@ -7,7 +7,9 @@ become frames, latents of 1, 4 and 8 frames (the kinds patches, wan and ltx, all
 trained here, briefly), with features of a random HuBERT; and films again. Then
 a talker on wan's latents is trained, and heard: it should flash with the tones
 of films that it never saw, in a film of `launch.sample` and in a live stream.
-Every film made is read by `flashes.read`. It need not look good.
+Every film made is read by `flashes.read`. It need not look good, but wan and
+ltx must have learned enough to tell the frames of a latent apart: as configured
+they have not (docs/encoders.md).
 
 Needs the extra `test`, for transformers. An hour on two CPU cores; run again,
 it goes on where it was.
