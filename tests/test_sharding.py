@@ -108,7 +108,7 @@ def test_moments_and_averages_live_where_their_parameter_does():
 @pytest.mark.parametrize("config", [base, paper, paper_fast])
 def test_the_whole_talker_has_rules_and_its_matrices_are_split(config):
   config = talkers.shipped(config).model
-  config.audio.states = 5
+  config.audio.states = 4
   model = Talker(from_config(TalkerConfig, config))
   params = jax.eval_shape(init_params(model), jax.random.key(0))
   found = specs(params, TALKER_RULES, 1, 8, 1)
