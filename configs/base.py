@@ -5,8 +5,11 @@ Run on a mesh of accelerators, from token shards of real video:
   python -m launch.train --config configs/base.py --workdir runs/base \
     --config.data.tokens=DIR --config.tokenizer=DIR
 
-Widths and depths follow NOVA's 0.6 B model (arXiv 2412.14169), the window is
-EARTalking's. Every other config is this one with some numbers changed.
+Latents are those of Wan 2.1, four frames each (configs/encoders.py says how to
+get it), speech whatever the tokens hold. Widths and depths follow NOVA's 0.6 B
+model (arXiv 2412.14169), the window is EARTalking's: ten latents, 1.6 s. A
+training window has 32 latents, 5.1 s. Every other config is this one with some
+numbers changed.
 """
 
 import ml_collections

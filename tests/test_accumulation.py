@@ -52,6 +52,13 @@ def assert_close(one, other):
   )
 
 
+def test_what_has_no_numbers_is_split_like_the_rest():
+  batch = Batches(24).batch(0)
+  nothing = batch | {"silent_BF": np.zeros((24, 0), np.float32)}
+  one, many = (run_jitted(plain, 3, rows) for rows in (batch, nothing))
+  assert_close(one, many)
+
+
 @pytest.mark.parametrize("microbatches", [2, 3, 8])
 @pytest.mark.parametrize("counted", [range(24), (0, 1, 2, 3, 4, 9, 17), (5,)])
 def test_microbatches_of_unequal_weight_are_one_batch(microbatches, counted):

@@ -60,4 +60,6 @@ def _split(rows, count):
   A device holds neighbouring rows, so each microbatch takes some of every
   device's, and none of them moves.
   """
-  return jnp.moveaxis(rows.reshape(-1, count, *rows.shape[1:]), 1, 0)
+  # Not -1: portraits carry no audio, and nothing tells how often that fits.
+  each = rows.shape[0] // count
+  return jnp.moveaxis(rows.reshape(each, count, *rows.shape[1:]), 1, 0)
