@@ -7,12 +7,21 @@ model (arXiv 2412.14169): 16 layers of 1024, a denoiser of 3 layers of 1280, 4
 noise draws per token. Two things are ours: known and unknown tokens go through
 one stack, and tokens are the backbone's (4 x 4 latents; NOVA's are 2 x 2).
 
-  python -m launch.train --config configs/paper.py --workdir runs/paper \
-    --config.data.tokens=DIR --config.tokenizer=DIR
+Latents are Wan 2.1's, speech is HuBERT-large's; configs/encoders.py says how to
+import both.
 
-It is the reference for quality, far from real time: a frame takes 36 passes
-through the stack and 900 through the denoiser, where the `flow` head of base.py
-takes 8. `--sets` and `--steps` of launch.sample make a trained one faster;
+  python -m launch.compile_check --config configs/paper.py \
+    --topology v5p:4x4x4 --tokenizer wan2.1 --speech hubert-large-ls960-ft
+  python -m launch.train --config configs/paper.py --workdir runs/paper \
+    --config.data.tokens=DIR
+
+It is the reference for quality: a latent, four frames, takes 36 passes through
+the stack and 900 through the denoiser, where the `flow` head of base.py takes
+8. The first command estimates 15 ms of a v5p for these and 50 ms for Wan's
+decoder, 62 frames a second together (v6e: 14 and 58 ms, 56 frames), which no
+chip will reach: a roofline knows nothing of the latency of 900 small steps.
+A stream's state is 2.8 GB, nine tenths of it the decoder's. docs/scale.md has
+all figures. `--sets` and `--steps` of launch.sample make a trained one faster;
 configs/paper_fast.py is made to be fast.
 """
 
