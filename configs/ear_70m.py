@@ -1,12 +1,13 @@
 """EARTalking at 70 M parameters: 512 px, W = 10, 25 frames a second.
 
   python -m launch.compile_check --config configs/ear_70m.py \\
-    --topology v5p:2x2x1
+    --topology v5p:2x2x1 --tokenizer wan2.1
   python -m launch.train --config configs/ear_70m.py --workdir runs/ear_70m \\
-    --config.data.tokens=DIR --config.tokenizer=DIR
+    --config.data.tokens=DIR
 
-For a machine with a few chips. Memory and step time: ask the first command,
-nobody has yet. The rate has been scaled by eye from base.py, never tried.
+For a machine with a few chips. On Wan's latents and HuBERT's features
+(configs/encoders.py). Memory and step time: ask the first command, nobody has
+yet. What a stream costs is docs/scale.md's. The rate has been scaled by eye from base.py, never tried.
 """
 
 from configs import base, encoders

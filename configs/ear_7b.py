@@ -2,10 +2,12 @@
 
   python -m launch.compile_check --config configs/ear_7b.py --topology v5p:8x8x8
 
-6,901 M parameters for 512 chips of TPU v5p: 1,024 clips of 64 frames in two
-microbatches. The command estimates 27.7 of 95 GiB on each chip and 6.8 s a
-step: 52 % MFU, bound by compute, if every operation reached the chip's peak;
-nobody has run it there. The rate has been scaled by eye from base.py.
+6,879 M parameters for 512 chips of TPU v5p, on Wan's latents and HuBERT's
+features (configs/encoders.py): 1,024 clips of 32 latents, two on each chip.
+Before those encoders, with as many latents on a chip at a time and two
+microbatches, the command estimated 27.7 of 95 GiB on each chip and 6.8 s a
+step: 52 % MFU; ask it again. Nobody has run it there. The rate has been scaled
+by eye from base.py.
 """
 
 from configs import base, encoders
