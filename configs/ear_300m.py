@@ -7,7 +7,8 @@
 
 For a slice of 16 chips. On Wan's latents and HuBERT's features
 (configs/encoders.py). Memory and step time: ask the first command, nobody has
-yet. What a stream costs is docs/scale.md's. The rate has been scaled by eye from base.py, never tried.
+yet. What a stream costs is docs/scale.md's. The rate has been scaled by eye
+from base.py, never tried.
 """
 
 from configs import base, encoders

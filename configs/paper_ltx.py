@@ -10,8 +10,8 @@ how to import the encoders.
     --config.data.tokens=DIR
 
 Expect a decoder three times as cheap for each frame as Wan's, a state of 0.3 GB
-for each stream instead of 2.8, and a latency of 15 frames, 0.6 s, on top of
-the speech's: a latent is made whole, and its decoder waits for the next. The first
+for each stream instead of 2.8, and a latency of 15 frames, 0.6 s, on top of the
+speech's: a latent is made whole, and its decoder waits for the next. The first
 command estimates 46 ms of a v5p and 40 ms of a v6e for eight frames, which no
 chip will reach: see paper.py. A train step on 64 chips of v5p: 17.9 of 95 GiB
 on each, 0.61 s, 32 % MFU at best.
