@@ -20,9 +20,10 @@ the stack and 900 through the denoiser, where the `flow` head of base.py takes
 8. The first command estimates 15 ms of a v5p for these and 50 ms for Wan's
 decoder, 62 frames a second together (v6e: 14 and 58 ms, 56 frames), which no
 chip will reach: a roofline knows nothing of the latency of 900 small steps.
-A stream's state is 2.8 GB, nine tenths of it the decoder's. docs/scale.md has
-all figures. `--sets` and `--steps` of launch.sample make a trained one faster;
-configs/paper_fast.py is made to be fast.
+A stream's state is 2.8 GB, nine tenths of it the decoder's. A train step on 64
+chips of v5p: 23.6 of 95 GiB on each, 1.06 s, 30 % MFU at best. docs/scale.md
+has all figures. `--sets` and `--steps` of launch.sample make a trained one
+faster; configs/paper_fast.py is made to be fast.
 """
 
 from configs import base, encoders
