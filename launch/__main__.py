@@ -19,6 +19,7 @@ from launch import arguments as options
 
 JOBS = {
   "data": ("make_corpus", "prepare", "tokenize"),
+  "encoders": ("import_encoder", "verify_encoder"),
   "training": ("train_tokenizer", "train"),
   "video": ("demo", "sample"),
   "measuring": ("evaluate", "long_run", "ablate", "report"),

@@ -1,10 +1,11 @@
-"""Imports a pretrained tokenizer or speech encoder of another library.
+"""Imports a pretrained tokenizer or speech encoder.
 
 Reads folders of diffusers and transformers and the original single files of
 safetensors. Every tensor must have its place, and every place its tensor.
 """
 
 from eartalk_jax.errors import UserError
+from eartalk_jax.jobs import encoder_lines
 from eartalk_jax.jobs.encoder_pictures import draw_speech, draw_tokenizer
 from eartalk_jax.jobs.import_encoder import (
   importable,
@@ -13,7 +14,6 @@ from eartalk_jax.jobs.import_encoder import (
   write_encoder,
 )
 from eartalk_jax.outputs import check_folder
-from eartalk_jax.scaling.encoder_costs import told_of_speech, told_of_tokenizer
 from eartalk_jax.telemetry.progress import working
 from launch import cli
 from launch.arguments import Parser, integer
@@ -122,8 +122,10 @@ def _told(imported):
   """Lines about an encoder: what it is, what it costs, what it allows."""
   types = ", ".join(f"{n} {name}" for name, n in imported.dtypes.items())
   yield f"{imported.kind}: tensors of {types}; kept as float32"
-  told = told_of_speech if imported.hears else told_of_tokenizer
-  yield from told(imported.encoder)
+  tell = encoder_lines.of_tokenizer
+  if imported.hears:
+    tell = encoder_lines.of_speech
+  yield from tell(imported.encoder)
   licence = imported.licence.strip().splitlines() or ["unknown"]
   yield "licence: " + " ".join(line.strip() for line in licence[:3])[:200]
 

@@ -1,4 +1,4 @@
-"""Compares an imported encoder with the library that it came from.
+"""Compares an imported encoder with its original library.
 
 Runs both on the same pictures or sounds and tells the largest differences,
 never the mean: of whole clips, of streams step by step, of every hidden state.
