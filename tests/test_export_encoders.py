@@ -92,6 +92,7 @@ def tokenizer(name, folder):
     theirs, size = test_ltx._model(version), 64
   else:
     which, settings, size = TOKENIZERS[name]
+    torch.manual_seed(0)
     theirs = perturbed(getattr(diffusers, which)(**settings))
   last = list(theirs.decoder.parameters())[-2:]  # of the last convolution
   with torch.no_grad():  # what is cut off beyond [-1, 1] is not compared
@@ -110,6 +111,7 @@ def speech(name, folder):
     kind, settings = NETWORKS[name]
     settings = {**test_wav2vec.SMALL, **settings}
     config = transformers.AutoConfig.for_model(kind, **settings)
+    torch.manual_seed(0)
     theirs = transformers.AutoModel.from_config(config)
   source = saved(perturbed(theirs), folder)
   return speeches.KINDS[kind].imported(source, WINDOW, STATES)

@@ -24,6 +24,7 @@ WEIGHTS = "diffusion_pytorch_model.safetensors"
 def downloads(tmp_path_factory):
   """Folders as users have them: a picture autoencoder, a speech network."""
   root = tmp_path_factory.mktemp("downloads")
+  torch.manual_seed(0)
   kl = diffusers.AutoencoderKL(
     down_block_types=("DownEncoderBlock2D",) * 2,
     up_block_types=("UpDecoderBlock2D",) * 2,

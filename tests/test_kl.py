@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from foreign import (
   TOLERANCE,
   from_torch,
@@ -30,6 +31,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def theirs():
+  torch.manual_seed(0)
   return perturbed(diffusers.AutoencoderKL(**SETTINGS))
 
 

@@ -40,6 +40,7 @@ def within(pictures):
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
   """(AutoencoderTiny, ours)."""
+  torch.manual_seed(0)
   theirs = perturbed(diffusers.AutoencoderTiny(**SETTINGS))
   with torch.no_grad():
     theirs.decoder.layers[-1].weight.mul_(0.1)  # few pixels are cut off
@@ -143,6 +144,7 @@ class Taehv(torch.nn.Module):
 def video(request, tmp_path_factory):
   """(taehv in PyTorch, ours)."""
   patch = request.param
+  torch.manual_seed(0)
   theirs = perturbed(Taehv(5, patch))
   arrays = {name: x.numpy() for name, x in theirs.state_dict().items()}
   path = tmp_path_factory.mktemp("taehv") / "taew.safetensors"
@@ -217,6 +219,7 @@ def test_a_pair_of_videos_obeys_the_laws(video):
 @pytest.fixture(scope="module")
 def both(tiny, tmp_path_factory):
   """(KL, KL's encoder with TAESD's decoder)."""
+  torch.manual_seed(0)
   theirs = diffusers.AutoencoderKL(
     down_block_types=("DownEncoderBlock2D",) * 3,
     up_block_types=("UpDecoderBlock2D",) * 3,

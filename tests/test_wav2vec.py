@@ -48,6 +48,7 @@ def made(tmp_path_factory):
     if name not in found:
       kind, changes = NETWORKS[name]
       config = transformers.AutoConfig.for_model(kind, **SMALL, **changes)
+      torch.manual_seed(0)
       model = perturbed(transformers.AutoModel.from_config(config))
       found[name] = model, saved(model, tmp_path_factory.mktemp(name))
     return found[name]
