@@ -17,12 +17,12 @@ def get_config():
   c = tokenizer_video.get_config()
   c.model.size, c.model.base_dim = 256, 8
   c.model.z_dim, c.model.num_res_blocks = 8, 1
-  c.data.per_clip, c.data.length, c.data.crop = 1, 5, 64
+  c.data.per_clip, c.data.length, c.data.crop = 1, 5, 128
   c.data.threads = 1
   c.statistics_pictures = 256
   run = c.run
-  run.steps, run.batch_size = 380, 4
-  run.optimizer.peak_lr, run.optimizer.warmup_steps = 3e-3, 50
+  run.steps, run.batch_size = 450, 4
+  run.optimizer.peak_lr, run.optimizer.warmup_steps = 1.5e-3, 30
   run.ema_decay = 0.98
   run.log_every, run.save_every, run.diagnose_every = 25, 200, 100
   return c
