@@ -12,7 +12,7 @@ def of_tokenizer(tokenizer):
   (y, x), (h, w, channels) = tokenizer.picture_shape, tokenizer.latent_shape
   frames = f"{tokenizer.stride} frames" if tokenizer.stride > 1 else "a frame"
   late = f", decoded {tokenizer.delay} latent late" if tokenizer.delay else ""
-  yield f"{_told(costs.parameters)}parameters"
+  yield f"{_told(costs.parameters)} parameters"
   yield (
     f"a latent is {frames} of {y} x {x} pixels: {h} x {w} x {channels} numbers"
     + late
@@ -34,7 +34,7 @@ def of_speech(speech):
   around = (speech.before + speech.after) / SAMPLE_RATE
   late = speech.after / SAMPLE_RATE + (speech.step - 1) / FPS
   parameters = sum(math.prod(x.shape) for x in speech.params.values())
-  yield f"{_told(parameters)}parameters"
+  yield f"{_told(parameters)} parameters"
   yield (
     f"a frame is {vectors} vectors of {numbers} numbers; {speech.step} frames "
     f"are made at a time, with {around:.2f} s around them"
