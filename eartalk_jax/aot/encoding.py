@@ -17,8 +17,8 @@ from eartalk_jax.aot.compiling import Compiled, alone, bytes_of, compiled
 from eartalk_jax.denoising.guidance import NO_GUIDANCE
 from eartalk_jax.models.signals import Signals
 from eartalk_jax.scaling import traced
-from eartalk_jax.spans import FRAME_SAMPLES
-from eartalk_jax.speech.encoding import TOGETHER
+from eartalk_jax.speech.encoding import TOGETHER, exact
+from eartalk_jax.speech.pretrained import samples_of
 from eartalk_jax.streaming import programs
 from eartalk_jax.tokenizers import remembers_nothing
 
@@ -130,16 +130,10 @@ def encode_step(tokenizer, topology):
 def speech_step(speech, topology):
   """The call that makes features of some windows, as Step."""
   mesh, put = alone(topology)
-  size = speech.before + speech.step * FRAME_SAMPLES + speech.after
-  samples_BS = put(jax.ShapeDtypeStruct((TOGETHER, size), jnp.float32))
+  shape = TOGETHER, samples_of(speech)
+  samples_BS = put(jax.ShapeDtypeStruct(shape, jnp.float32))
   params = put(_shapes(speech.params))
-
-  def hear(params, samples_BS):
-    # As `speech.encoding` compiles it.
-    with jax.default_matmul_precision("float32"):
-      return speech.apply(params, samples_BS)
-
-  program = jax.jit(hear).trace(params, samples_BS)
+  program = jax.jit(exact(speech)).trace(params, samples_BS)
   return Step(
     compiled(program, params, samples_BS, params, mesh, topology),
     TOGETHER * speech.step,

@@ -1,5 +1,7 @@
 """The config.json of another library, read strictly."""
 
+import dataclasses
+
 from eartalk_jax.bounds import shown
 from eartalk_jax.config import nearest
 from eartalk_jax.errors import UserError
@@ -14,6 +16,15 @@ _ABOUT = (
   "torch_dtype",
   "transformers_version",
 )
+
+
+def defaults(config, without):
+  """{field: default} of a configuration's class, but for some fields."""
+  return {
+    field.name: field.default
+    for field in dataclasses.fields(config)
+    if field.name not in without
+  }
 
 
 def settings(source, free, fixed, ignored=()):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from eartalk_jax.scaling import traced
-from eartalk_jax.spans import FRAME_SAMPLES
+from eartalk_jax.speech.pretrained import samples_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +75,7 @@ def speech_flops(speech):
   """
   if speech.step is None:
     return 0.0
-  size = speech.before + speech.step * FRAME_SAMPLES + speech.after
-  window_1S = jax.ShapeDtypeStruct((1, size), jnp.float32)
+  window_1S = jax.ShapeDtypeStruct((1, samples_of(speech)), jnp.float32)
   return traced.flops(speech.apply, speech.params, window_1S) / speech.step
 
 

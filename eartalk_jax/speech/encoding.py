@@ -57,14 +57,20 @@ def one_by_one():
 def compiled(speech):
   """Compiled: windows float32 [B S] -> features [B t A F].
 
-  The weights are on the device once, not once a call. Products are those of
-  float32: what one machine has stored is what another one must hear.
+  The weights are on the device once, not once a call.
   """
   params = jax.tree.map(jnp.asarray, speech.params)
+  return functools.partial(jax.jit(exact(speech)), params)
 
-  @jax.jit
+
+def exact(speech):
+  """(params, windows_BS) -> features_BtAF, by products of float32.
+
+  What one machine has stored is what another one must hear.
+  """
+
   def run(params, windows_BS):
     with jax.default_matmul_precision("float32"):
       return speech.apply(params, windows_BS)
 
-  return functools.partial(run, params)
+  return run

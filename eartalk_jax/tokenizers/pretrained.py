@@ -17,7 +17,7 @@ from flax import traverse_util
 
 from eartalk_jax.config import check_range, from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.importing.filling import fill, shapes_of
+from eartalk_jax.importing.filling import by_name, fill, shapes_of
 from eartalk_jax.tokenizers.hashing import fingerprint_of
 
 STATISTICS = ("latent_mean", "latent_std")
@@ -150,6 +150,11 @@ def abstract(tokenizer, config, init):
     np.ones(channels, np.float32),
   )
   return tokenizer(config, jax.eval_shape(init), zeros_C, ones_C)
+
+
+def rules(kind, config):
+  """{path of a parameter: Rule} of a network that is named as the original."""
+  return by_name(shapes_of(kind.abstract(config).params))
 
 
 def load(kind, config, arrays, without=()):

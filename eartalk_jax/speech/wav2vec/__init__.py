@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from eartalk_jax.errors import UserError
 from eartalk_jax.importing.filling import by_name, kernel, same
 from eartalk_jax.importing.filling import foreign as to_foreign
-from eartalk_jax.importing.settings import settings
+from eartalk_jax.importing.settings import defaults, settings
 from eartalk_jax.speech import pretrained
 from eartalk_jax.speech.pretrained import SILENCE, WINDOW, Pretrained
 from eartalk_jax.speech.wav2vec.config import Config
@@ -141,9 +141,8 @@ class Family:
     Raises:
       UserError: it is another network, or not whole.
     """
-    free = {f.name: f.default for f in dataclasses.fields(Config)}
-    for name in ("left", "step", "right", "states", "do_normalize"):
-      del free[name]
+    ours = "left", "step", "right", "states", "do_normalize"
+    free = defaults(Config, ours)
     if self.kind == "wavlm":
       free |= _BUCKETS
     else:

@@ -13,7 +13,7 @@ import sys
 
 from eartalk_jax.importing.filling import by_name, same
 from eartalk_jax.importing.filling import foreign as to_foreign
-from eartalk_jax.importing.settings import settings
+from eartalk_jax.importing.settings import defaults, settings
 from eartalk_jax.speech import pretrained
 from eartalk_jax.speech.pretrained import SILENCE, WINDOW, Pretrained
 from eartalk_jax.speech.whisper import spectrogram
@@ -86,9 +86,7 @@ def imported(source, window, states):
   Raises:
     UserError: it is another network, or not whole.
   """
-  free = {f.name: f.default for f in dataclasses.fields(Config)}
-  for name in ("left", "step", "right", "states"):
-    del free[name]
+  free = defaults(Config, ("left", "step", "right", "states"))
   fixed = {"activation_function": ["gelu"], "model_type": [_NAME]}
   said = settings(source, free, fixed, _IGNORED)
   pretrained.check_rate(source)

@@ -10,16 +10,13 @@ import dataclasses
 import functools
 import sys
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
-from eartalk_jax.importing.filling import by_name, shapes_of
 from eartalk_jax.importing.filling import foreign as to_foreign
-from eartalk_jax.importing.settings import settings
-from eartalk_jax.tokenizers import pretrained
+from eartalk_jax.importing.settings import defaults, settings
+from eartalk_jax.tokenizers import pictures, pretrained
 from eartalk_jax.tokenizers.dcae.config import BY_RESOLUTION, PUBLISHED, Config
 from eartalk_jax.tokenizers.dcae.network import Network
 from eartalk_jax.tokenizers.pictures import PictureTokenizer
@@ -62,15 +59,11 @@ class DcaeTokenizer(PictureTokenizer):
 
 def abstract(config):
   """The tokenizer with shapes for weights."""
-
-  def init():
-    picture_1YX3 = jnp.zeros((1, config.size, config.size, 3))
-    return Network(config).init(jax.random.key(0), picture_1YX3)["params"]
-
-  return pretrained.abstract(DcaeTokenizer, config, init)
+  return pictures.abstract(DcaeTokenizer, Network(config), config)
 
 
 load = functools.partial(pretrained.load, _KIND)
+rules = functools.partial(pretrained.rules, _KIND)
 
 
 def recognises(source):
@@ -79,11 +72,6 @@ def recognises(source):
     return source.config["_class_name"] == _CLASS
   sign = "decoder.norm_out.weight", "encoder.down_blocks.1.0.conv1.weight"
   return set(sign) <= set(source.names)
-
-
-def rules(config):
-  """{path of a parameter: Rule}."""
-  return by_name(shapes_of(abstract(config).params))
 
 
 def imported(source, size):
@@ -97,8 +85,7 @@ def imported(source, size):
       f"{source.where}: it has no config.json, without which nobody knows how "
       "the network is made; put the one of diffusers beside it"
     )
-  free = {f.name: f.default for f in dataclasses.fields(Config)}
-  del free["size"]
+  free = defaults(Config, ("size",))
   free |= {"scaling_factor": 1.0}
   said = settings(source, free, {"in_channels": [3]})
   scale = pretrained.scale_of(source, said.pop("scaling_factor"))

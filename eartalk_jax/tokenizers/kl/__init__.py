@@ -11,14 +11,10 @@ import functools
 import re
 import sys
 
-import jax
-import jax.numpy as jnp
-
 from eartalk_jax.config import check_range, from_config
-from eartalk_jax.importing.filling import by_name, shapes_of
 from eartalk_jax.importing.filling import foreign as to_foreign
-from eartalk_jax.importing.settings import settings
-from eartalk_jax.tokenizers import pretrained
+from eartalk_jax.importing.settings import defaults, settings
+from eartalk_jax.tokenizers import pictures, pretrained
 from eartalk_jax.tokenizers.kl.network import Network
 from eartalk_jax.tokenizers.kl.originals import is_original, renamed_original
 from eartalk_jax.tokenizers.pictures import PictureTokenizer
@@ -102,15 +98,11 @@ class KlTokenizer(PictureTokenizer):
 
 def abstract(config):
   """The tokenizer with shapes for weights."""
-
-  def init():
-    picture_1YX3 = jnp.zeros((1, config.size, config.size, 3))
-    return Network(config).init(jax.random.key(0), picture_1YX3)["params"]
-
-  return pretrained.abstract(KlTokenizer, config, init)
+  return pictures.abstract(KlTokenizer, Network(config), config)
 
 
 load = functools.partial(pretrained.load, _KIND)
+rules = functools.partial(pretrained.rules, _KIND)
 
 
 def recognises(source):
@@ -124,19 +116,13 @@ def recognises(source):
   )
 
 
-def rules(config):
-  """{path of a parameter: Rule}."""
-  return by_name(shapes_of(abstract(config).params))
-
-
 def imported(source, size):
   """The tokenizer of diffusers' AutoencoderKL, for pictures of `size` pixels.
 
   Raises:
     UserError: it is another network, or not whole.
   """
-  free = {f.name: f.default for f in dataclasses.fields(Config)}
-  del free["size"]
+  free = defaults(Config, ("size",))
   said = settings(
     source,
     free
@@ -155,7 +141,8 @@ def imported(source, size):
     },
     ("sample_size", "force_upcast"),
   )
-  scale, shift = said.pop("scaling_factor"), said.pop("shift_factor") or 0.0
+  scale = pretrained.scale_of(source, said.pop("scaling_factor"))
+  shift = said.pop("shift_factor") or 0.0
   mean, std = said.pop("latents_mean"), said.pop("latents_std")
   statistics = shift if mean is None else mean, 1.0 if std is None else std
   statistics = statistics[0], [x / scale for x in _listed(statistics[1])]

@@ -29,7 +29,7 @@ from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.importing.filling import by_name, flat, shapes_of
 from eartalk_jax.importing.filling import foreign as to_foreign
-from eartalk_jax.importing.settings import settings
+from eartalk_jax.importing.settings import defaults, settings
 from eartalk_jax.tokenizers import pretrained
 from eartalk_jax.tokenizers.ltx import originals
 from eartalk_jax.tokenizers.ltx.config import PLAIN, PUBLISHED, Config, version
@@ -215,9 +215,7 @@ def _configured(source, size):
       "LTX-Video are among its tensors: latents would be normalised twice; get "
       "config.json and weights from the same place"
     )
-  free = {f.name: f.default for f in dataclasses.fields(Config)}
-  for name in _OURS:
-    del free[name]
+  free = defaults(Config, _OURS)
   ignored = "spatial_compression_ratio", "temporal_compression_ratio"
   free |= _early(source.config) | {"scaling_factor": 1.0}
   said = settings(source, free, _FIXED, ignored)

@@ -22,7 +22,6 @@ import jax.numpy as jnp
 
 from eartalk_jax.config import check_range
 from eartalk_jax.errors import UserError
-from eartalk_jax.importing.filling import by_name, shapes_of
 from eartalk_jax.importing.filling import foreign as to_foreign
 from eartalk_jax.tokenizers import pretrained
 from eartalk_jax.tokenizers.pretrained import Pretrained
@@ -136,16 +135,12 @@ def abstract(config):
 
 
 load = functools.partial(pretrained.load, _KIND)
+rules = functools.partial(pretrained.rules, _KIND)
 
 
 def recognises(source):
   """Whether a Source is a TAEHV of the one form that is known here."""
   return {_FIRST, _LAST, _MEMORY, *_WIDTHS} <= set(source.names)
-
-
-def rules(config):
-  """{path of a parameter: Rule}."""
-  return by_name(shapes_of(abstract(config).params))
 
 
 def imported(source, size):

@@ -11,14 +11,12 @@ import dataclasses
 import functools
 import sys
 
-import jax
 import jax.numpy as jnp
 
 from eartalk_jax.config import check_range, from_config
-from eartalk_jax.importing.filling import by_name, shapes_of
 from eartalk_jax.importing.filling import foreign as to_foreign
-from eartalk_jax.importing.settings import settings
-from eartalk_jax.tokenizers import pretrained
+from eartalk_jax.importing.settings import defaults, settings
+from eartalk_jax.tokenizers import pictures, pretrained
 from eartalk_jax.tokenizers.pictures import PictureTokenizer
 from eartalk_jax.tokenizers.taesd.network import Network
 
@@ -104,15 +102,11 @@ class TaesdTokenizer(PictureTokenizer):
 
 def abstract(config):
   """The tokenizer with shapes for weights."""
-
-  def init():
-    picture_1YX3 = jnp.zeros((1, config.size, config.size, 3))
-    return Network(config).init(jax.random.key(0), picture_1YX3)["params"]
-
-  return pretrained.abstract(TaesdTokenizer, config, init)
+  return pictures.abstract(TaesdTokenizer, Network(config), config)
 
 
 load = functools.partial(pretrained.load, _KIND)
+rules = functools.partial(pretrained.rules, _KIND)
 
 
 def recognises(source):
@@ -121,11 +115,6 @@ def recognises(source):
     return source.config["_class_name"] == _CLASS
   sign = "encoder.layers.0.weight", "decoder.layers.0.weight"
   return set(sign) <= set(source.names)
-
-
-def rules(config):
-  """{path of a parameter: Rule}."""
-  return by_name(shapes_of(abstract(config).params))
 
 
 def imported(source, size):
@@ -137,8 +126,7 @@ def imported(source, size):
   Raises:
     UserError: it is another network, or not whole.
   """
-  free = {f.name: f.default for f in dataclasses.fields(Config)}
-  del free["size"]
+  free = defaults(Config, ("size",))
   said = settings(
     source,
     free | {"scaling_factor": 1.0, "shift_factor": 0.0},

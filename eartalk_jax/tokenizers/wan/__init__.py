@@ -24,7 +24,7 @@ from eartalk_jax.config import from_config
 from eartalk_jax.errors import UserError
 from eartalk_jax.importing.filling import by_name, flat, shapes_of
 from eartalk_jax.importing.filling import foreign as to_foreign
-from eartalk_jax.importing.settings import settings
+from eartalk_jax.importing.settings import defaults, settings
 from eartalk_jax.tokenizers import pretrained
 from eartalk_jax.tokenizers.pretrained import Pretrained, to_signed, to_unit
 from eartalk_jax.tokenizers.wan.config import MEAN, PUBLISHED, STD, Config
@@ -145,8 +145,7 @@ def imported(source, size):
       f"{source.where} is Wan 2.2 without a config.json, which has the "
       "statistics of its latents; put that beside it"
     )
-  free = {f.name: f.default for f in dataclasses.fields(Config)}
-  del free["size"]
+  free = defaults(Config, ("size",))
   patch = source.config.get("patch_size")
   pixels = 3 * patch**2 if isinstance(patch, int) else 3
   said = settings(
