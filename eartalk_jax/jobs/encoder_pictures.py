@@ -82,7 +82,9 @@ def draw_speech(speech, folder):
   samples_S = vowels(3.0)
   features_TAF = features(speech, samples_S)
   vectors_TF = features_TAF.reshape(-1, speech.shape[1])
-  chosen = np.linspace(0, speech.shape[1] - 1, _SHOWN).astype(int)
+  numbers = speech.shape[1]
+  rows = min(_SHOWN, numbers)
+  chosen = np.linspace(0, numbers - 1, rows).astype(int)
   seconds = len(samples_S) / SAMPLE_RATE
   with plt.rc_context(plotting.STYLE):
     figure, (above, below) = plt.subplots(
@@ -103,7 +105,7 @@ def draw_speech(speech, folder):
     )
     below.grid(False)
     below.set_xlabel("seconds")
-    below.set_ylabel(f"{len(chosen)} of {speech.shape[1]} numbers")
+    below.set_ylabel(f"{rows} of {numbers} numbers")
     plotting.save(folder / "features.png", figure)
   return (
     f"features.png: {seconds:g} s of vowels and pauses make "
